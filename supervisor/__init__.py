@@ -1,0 +1,48 @@
+"""Supervision trees on trio: OTP's words, OTP's meanings. Knows no MQTT and no asyncio.
+
+Layers, lowest first; a module imports only from below:
+
+* ``errors restart intensity backoff strategy spec events`` pure: no trio, no clock, no randomness
+* ``incarnation mailbox tree``                              on trio
+* ``config log cli __main__``                               at the edge
+
+What is exported here is the public API; everything else may change.
+"""
+
+from .backoff import NO_BACKOFF, Backoff
+from .errors import (
+    ActorRestarting,
+    ActorStopped,
+    AlreadyPresent,
+    AlreadyStarted,
+    AskFailed,
+    Escalate,
+    MailboxClosed,
+    MailboxFull,
+    NotFound,
+    Refused,
+    Restarting,
+    RestartIntensityExceeded,
+    Running,
+    SpecError,
+    StartFailed,
+    Stop,
+    TarsError,
+    TooSlow,
+    Unavailable,
+)
+from .events import (
+    ChildExited,
+    ChildStarted,
+    ChildStuck,
+    DeadLettered,
+    Emit,
+    Event,
+    GroupRestart,
+    IntensityExceeded,
+    RestartScheduled,
+    SupervisorStopped,
+)
+from .restart import Exit, ExitKind, Restart
+from .spec import BRUTAL, INFINITY, ChildSpec, SupervisorSpec
+from .strategy import AutoShutdown, Strategy

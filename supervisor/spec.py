@@ -1,0 +1,125 @@
+"""What a tree is made of: child specs and supervisor specs, checked when they are built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import attrs
+
+from .backoff import Backoff
+from .errors import SpecError
+from .restart import Restart
+from .strategy import AutoShutdown, Strategy
+
+if TYPE_CHECKING:
+    import trio
+
+    Start: TypeAlias = Callable[..., Awaitable[object]]
+    TaskStatus: TypeAlias = trio.TaskStatus[Any]
+
+BRUTAL: Final = 0.0
+"""``shutdown_s=BRUTAL``: cancel at once, and wait for nothing."""
+INFINITY: Final = math.inf
+"""``shutdown_s=INFINITY``: wait for ever."""
+
+
+@attrs.frozen
+class ChildSpec:
+    """One child: what to run, when to restart it, how long it may take to stop.
+
+    `start` is ``async def start(*, task_status)``; bind arguments with `functools.partial`. It calls
+    ``task_status.started(value)`` when it can take messages, runs until it ends, and ends by returning,
+    raising, or being cancelled. Returning without `started()` declines to start (OTP's ``ignore``).
+    `shutdown_s`: seconds (see `tars.supervisor.trap_exit`), `BRUTAL` or `INFINITY`. `backoff` None takes
+    the supervisor's. Raises `SpecError`.
+    """
+
+    id: str
+    start: Start
+    restart: Restart = attrs.field(default=Restart.PERMANENT, kw_only=True)
+    shutdown_s: float = attrs.field(default=5.0, kw_only=True)
+    significant: bool = attrs.field(default=False, kw_only=True)
+    backoff: Backoff | None = attrs.field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        _check_common(self)
+        if not callable(self.start):
+            msg = f"child {self.id!r}: start must be an async function, got {self.start!r}"
+            raise SpecError(msg)
+
+
+@attrs.frozen
+class SupervisorSpec:
+    """A supervisor and its children, in start order. It may itself be a child of another.
+
+    Gives up when more than `max_restarts` restarts fall into `period_s` seconds, or one child fails more
+    than `max_consecutive` times in a row without a run of ``backoff.stable_s`` (None: no such limit).
+    Raises `SpecError`.
+    """
+
+    id: str
+    children: Sequence[ChildSpec | SupervisorSpec] = attrs.field(converter=tuple)
+    strategy: Strategy = attrs.field(default=Strategy.ONE_FOR_ONE, kw_only=True)
+    max_restarts: int = attrs.field(default=3, kw_only=True)
+    period_s: float = attrs.field(default=5.0, kw_only=True)
+    max_consecutive: int | None = attrs.field(default=None, kw_only=True)
+    backoff: Backoff = attrs.field(factory=Backoff, kw_only=True)
+    auto_shutdown: AutoShutdown = attrs.field(default=AutoShutdown.NEVER, kw_only=True)
+    restart: Restart = attrs.field(default=Restart.PERMANENT, kw_only=True)
+    significant: bool = attrs.field(default=False, kw_only=True)
+    shutdown_s: float = attrs.field(default=INFINITY, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        _check_common(self)
+        where = f"supervisor {self.id!r}"
+        _require(isinstance(self.strategy, Strategy), where, "strategy", "a Strategy", self.strategy)
+        _require(isinstance(self.auto_shutdown, AutoShutdown), where, "auto_shutdown", "an AutoShutdown", self.auto_shutdown)
+        _require(isinstance(self.backoff, Backoff), where, "backoff", "a Backoff", self.backoff)
+        _require(_is_int(self.max_restarts) and self.max_restarts >= 0, where, "max_restarts", "an integer >= 0", self.max_restarts)
+        _require(_is_number(self.period_s) and 0 < self.period_s < math.inf, where, "period_s", "a number > 0", self.period_s)
+        limit = self.max_consecutive
+        _require(limit is None or (_is_int(limit) and limit >= 0), where, "max_consecutive", "None or an integer >= 0", limit)
+        if self.strategy is Strategy.SIMPLE_ONE_FOR_ONE:
+            _require(len(self.children) == 1, where, "children", "exactly one template", len(self.children))
+            _require(self.auto_shutdown is AutoShutdown.NEVER, where, "auto_shutdown", "NEVER for a dynamic supervisor (D8)", self.auto_shutdown)
+        seen: set[str] = set()
+        for child in self.children:
+            check_child(self, child, seen)
+            seen.add(child.id)
+
+
+Child: TypeAlias = ChildSpec | SupervisorSpec
+
+
+def check_child(parent: SupervisorSpec, child: Child, taken: set[str]) -> None:
+    """Refuse a child that `parent` cannot hold; `taken` are the ids already there. Raises `SpecError`."""
+    where = f"supervisor {parent.id!r}"
+    _require(isinstance(child, (ChildSpec, SupervisorSpec)), where, "children", "ChildSpec or SupervisorSpec", child)
+    _require(child.id not in taken, where, "children", "unique ids", f"{child.id!r} twice")
+    if child.significant:
+        at = f"{where}, child {child.id!r}"
+        _require(child.restart is not Restart.PERMANENT, at, "significant", "False for a permanent child", True)
+        _require(parent.auto_shutdown is not AutoShutdown.NEVER, at, "significant", "False under auto_shutdown=NEVER", True)
+
+
+def _check_common(spec: Child) -> None:
+    where = f"spec {spec.id!r}"
+    _require(isinstance(spec.id, str) and spec.id != "", where, "id", "a non-empty string", spec.id)
+    _require(isinstance(spec.restart, Restart), where, "restart", "a Restart", spec.restart)
+    _require(_is_number(spec.shutdown_s) and spec.shutdown_s >= 0, where, "shutdown_s", "seconds >= 0, BRUTAL or INFINITY", spec.shutdown_s)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _require(holds: bool, where: str, key: str, expected: str, got: object) -> None:  # noqa: FBT001 - a truth value is the point
+    if not holds:
+        msg = f"{where}: {key} must be {expected}, got {got!r}"
+        raise SpecError(msg)
