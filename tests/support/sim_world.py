@@ -1,0 +1,150 @@
+"""What a scenario sees: the trace, the scripted children it started, and the means to steer them.
+
+Law: the world only watches and obeys; it never decides. What it finds wrong by itself (two incarnations of
+one child alive at once) it collects in `faults`, and the run fails at its end.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import attrs
+import trio
+import trio.testing
+
+from tars.supervisor import NO_BACKOFF, ChildSpec, ChildState, Event, Supervisor, SupervisorSpec, supervise
+
+from .sim_children import Behaviour, Life, obey
+
+E = TypeVar("E")
+
+
+def flat(error: BaseException | None) -> list[BaseException]:
+    """The exceptions inside nested groups, left to right."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in flat(inner)]
+    return [] if error is None else [error]
+
+
+def root(*children: ChildSpec | SupervisorSpec, **spec: Any) -> SupervisorSpec:
+    """A supervisor ``root`` that restarts at once, unless told otherwise."""
+    return SupervisorSpec("root", children, **{"backoff": NO_BACKOFF, **spec})
+
+
+def states(supervisor: Supervisor) -> dict[str, ChildState]:
+    """Child id to state, newest first."""
+    return {child.id: child.state for child in supervisor.which_children()}
+
+
+@attrs.define(eq=False)
+class Sim:
+    """One simulated run. `trace` holds (virtual seconds, event or words), in the order things happened."""
+
+    seed: int
+    random: random.Random
+    trace: list[tuple[float, object]] = attrs.field(factory=list)
+    lives: list[Life] = attrs.field(factory=list)
+    faults: list[str] = attrs.field(factory=list)
+    outer: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    steps: int = 0
+
+    # -- watching -------------------------------------------------------------------------------
+
+    def emit(self, event: Event) -> None:
+        self.trace.append((trio.current_time(), event))
+
+    def note(self, *words: str) -> None:
+        self.trace.append((trio.current_time(), words))
+
+    def render(self) -> list[str]:
+        """The trace as lines of text: what two runs of one seed must agree on."""
+        return [f"{time:10.3f}  {' '.join(what) if isinstance(what, tuple) else what}" for time, what in self.trace]
+
+    def words(self, *first: str) -> list[str]:
+        """The children's own notes (``"up a"``), only those whose first word is listed, in order."""
+        return [" ".join(what) for _, what in self.trace if isinstance(what, tuple) and what[0] in first]
+
+    def times(self, *words: str) -> list[float]:
+        """The virtual seconds at which exactly this note was made."""
+        return [time for time, what in self.trace if what == words]
+
+    def events(self, kind: type[E]) -> list[E]:
+        return [what for _, what in self.trace if isinstance(what, kind)]
+
+    def alive(self) -> list[str]:
+        return [life.name for life in self.lives if not life.gone]
+
+    def starts(self, name: str) -> int:
+        """How many incarnations of `name` there have been."""
+        return sum(life.name == name for life in self.lives)
+
+    def forget(self) -> None:
+        """Drop the trace so far: what a test asserts next began here."""
+        self.trace.clear()
+
+    def check(self) -> None:
+        assert [] == self.faults
+
+    # -- steering -------------------------------------------------------------------------------
+
+    def child(self, name: str, *script: Behaviour, **spec: Any) -> ChildSpec:
+        """A child whose n-th incarnation behaves as the n-th entry of `script`, the last one for ever."""
+        return ChildSpec(name, functools.partial(self._live, name, script or (obey,)), **spec)
+
+    def life(self, name: str) -> Life:
+        """The living incarnation of `name`."""
+        return next(life for life in self.lives if life.name == name and not life.gone)
+
+    def end(self, name: str, error: BaseException | None = None) -> None:
+        """Tell the living incarnation of `name` to raise `error`, or to return."""
+        self.life(name).order(error)
+
+    async def settle(self) -> None:
+        """Wait until every task waits: everything that follows from what was done, without time passing, is done."""
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def end_and_settle(self, name: str, error: BaseException | None = None) -> None:
+        self.end(name, error)
+        await self.settle()
+
+    @asynccontextmanager
+    async def running(self, spec: SupervisorSpec) -> AsyncIterator[Supervisor]:
+        """The supervisor of `spec`; stopped at the end of the block, when everything must be gone."""
+        async with trio.open_nursery() as nursery:
+            supervisor = await self.start(nursery, spec)
+            yield supervisor
+            await supervisor.stop()
+            assert [] == self.alive()
+
+    async def start(self, nursery: trio.Nursery, spec: SupervisorSpec) -> Supervisor:
+        supervisor: Supervisor = await nursery.start(functools.partial(supervise, spec, self.emit, chance=self.random.random))
+        return supervisor
+
+    async def outcome(self, spec: SupervisorSpec, during: Callable[[Supervisor], Awaitable[object]] | None = None) -> list[BaseException]:
+        """Run `spec` until it ends by itself, `during` beside it. What it raised, out of all groups."""
+        try:
+            async with trio.open_nursery() as nursery:
+                supervisor = await self.start(nursery, spec)
+                if during is not None:
+                    await during(supervisor)
+        except (Exception, BaseExceptionGroup) as error:
+            found = flat(error)
+            if any(isinstance(leaf, (AssertionError, trio.Cancelled, LookupError, TypeError, AttributeError)) for leaf in found):
+                raise
+            return found
+        except KeyboardInterrupt as error:
+            return [error]
+        return []
+
+    async def _live(self, name: str, script: tuple[Behaviour, ...], *args: object, task_status: trio.TaskStatus[object]) -> None:
+        full = "/".join([name, *map(str, args)])
+        if full in self.alive():
+            self.faults.append(f"a second incarnation of {full} at {trio.current_time()} s")
+        number = self.starts(full)
+        life = Life(full, number + 1, self.note, task_status)
+        self.lives.append(life)
+        await life.live(script[min(number, len(script) - 1)])
