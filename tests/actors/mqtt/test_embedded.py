@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import structlog
 import trio
-from paho.mqtt.client import CallbackAPIVersion, Client, MQTTMessage, MQTTProtocolVersion
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from tars.actors.mqtt.embedded import embedded_broker
@@ -24,6 +25,12 @@ HOST = "127.0.0.1"
 WAIT_S = 10
 CONNECT_311 = b"\x10\x13\x00\x04MQTT\x04\x02\x00\x3c\x00\x07session"
 CONNACK_ACCEPTED = b"\x20\x02\x00\x00"
+START_BROKER = """
+import trio
+from tars.actors.mqtt.embedded import embedded_broker
+
+trio.run(lambda: embedded_broker("127.0.0.1", 0, task_status=trio.TASK_STATUS_IGNORED))
+"""
 
 
 @asynccontextmanager
@@ -35,7 +42,9 @@ async def running_broker() -> AsyncIterator[int]:
 
 
 @contextmanager
-def paho_client(port: int, client_id: str, protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311) -> Iterator[tuple[Client, queue.Queue[object]]]:
+def paho_client(
+    port: int, client_id: str, protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311
+) -> Iterator[tuple[Client, queue.Queue[object]]]:
     """A client whose callbacks (connected, subscribed, message, closed) arrive in a queue. Blocking: call from a thread."""
     client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=protocol)
     seen: queue.Queue[object] = queue.Queue()
@@ -52,10 +61,15 @@ def paho_client(port: int, client_id: str, protocol: MQTTProtocolVersion = MQTTP
         client.loop_stop()
 
 
+def open_files() -> int:
+    """Open file descriptors of this process, sockets among them."""
+    return len(list(Path("/dev/fd").iterdir()))
+
+
 def message(seen: queue.Queue[object]) -> tuple[str, bytes, int]:
     got = seen.get(timeout=WAIT_S)
     assert isinstance(got, MQTTMessage)
-    return got.topic, got.payload, got.qos
+    return got.topic, bytes(got.payload), got.qos
 
 
 async def test_a_client_publishes_and_another_receives_at_qos_1() -> None:
@@ -100,7 +114,7 @@ async def test_an_mqtt_5_client_is_not_served() -> None:
 async def test_after_a_stop_its_clients_are_disconnected_and_no_task_and_no_socket_is_left() -> None:
     """One client has a session, one has said nothing, one has said nonsense. Counted: trio tasks and open files."""
     tasks_before = trio.lowlevel.current_statistics().tasks_living
-    files_before = len(os.listdir("/dev/fd"))
+    files_before = open_files()
     async with running_broker() as port:
         session, silent, nonsense = [await trio.open_tcp_stream(HOST, port) for _ in range(3)]
         await session.send_all(CONNECT_311)
@@ -114,20 +128,20 @@ async def test_after_a_stop_its_clients_are_disconnected_and_no_task_and_no_sock
         await stream.aclose()
 
     assert tasks_before == trio.lowlevel.current_statistics().tasks_living
-    assert files_before == len(os.listdir("/dev/fd"))
+    assert files_before == open_files()
 
 
 async def test_fifty_starts_and_stops_leave_nothing_behind() -> None:
     async with running_broker():
         pass  # what is opened once per process is open now
     tasks_before = trio.lowlevel.current_statistics().tasks_living
-    files_before = len(os.listdir("/dev/fd"))
+    files_before = open_files()
     for _ in range(50):
         async with running_broker() as port:
             await (await trio.open_tcp_stream(HOST, port)).aclose()
 
     assert tasks_before == trio.lowlevel.current_statistics().tasks_living
-    assert files_before == len(os.listdir("/dev/fd"))
+    assert files_before == open_files()
 
 
 async def test_the_port_is_free_again_after_a_stop() -> None:
@@ -168,8 +182,9 @@ async def test_the_start_is_logged_as_a_warning_that_says_what_it_is_not() -> No
 
 def test_without_amqtt_the_error_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "amqtt.py").write_text("raise ModuleNotFoundError(\"No module named 'amqtt'\", name='amqtt')\n")
-    program = "import trio; from tars.actors.mqtt.embedded import embedded_broker as b; trio.run(lambda: b('127.0.0.1', 0, task_status=trio.TASK_STATUS_IGNORED))"
-    ended = subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", START_BROKER], env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
 
     assert 1 == ended.returncode
     assert "Escalate: the embedded broker needs the package 'amqtt': pip install 'tars[broker]'" in ended.stderr

@@ -199,7 +199,7 @@ def test_a_lookup_visits_only_the_branches_its_topic_names() -> None:
         node.children = Noticed(node.children)  # type: ignore[assignment]
 
     assert (1234,) == matcher.match("site/1234/lamp/state")
-    assert Noticed.asked <= 2 * len("site/1234/lamp/state".split("/"))
+    assert Noticed.asked <= 2 * 4  # the level itself or "+", on four levels
 
 
 def test_the_cache_is_bounded_and_holds_no_giant_topics() -> None:
@@ -227,7 +227,9 @@ def test_a_topic_of_thirty_thousand_levels_is_matched_without_recursion() -> Non
 # -- validation ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("topic_filter", ["#", "+", "/", "a", "+/+/#", "a//b", "$SYS/#", "$share/g/#", "$share/g//", "$share", "x" * 65535, "☕/#"])
+@pytest.mark.parametrize(
+    "topic_filter", ["#", "+", "/", "a", "+/+/#", "a//b", "$SYS/#", "$share/g/#", "$share/g//", "$share", "x" * 65535, "☕/#"]
+)
 def test_valid_filters_are_accepted(topic_filter: str) -> None:
     validate_filter(topic_filter)
 
@@ -267,7 +269,15 @@ def test_valid_topics_are_accepted(topic: str) -> None:
 
 @pytest.mark.parametrize(
     ("topic", "reason"),
-    [("", "at least one"), ("a/+", "wildcard"), ("#", "wildcard"), ("a+b", "wildcard"), ("\0", "U\\+0000"), ("\udfff", "surrogate"), ("x" * 65536, "65536 bytes")],
+    [
+        ("", "at least one"),
+        ("a/+", "wildcard"),
+        ("#", "wildcard"),
+        ("a+b", "wildcard"),
+        ("\0", "U\\+0000"),
+        ("\udfff", "surrogate"),
+        ("x" * 65536, "65536 bytes"),
+    ],
 )
 def test_invalid_topics_are_refused_with_the_reason(topic: str, reason: str) -> None:
     with pytest.raises(TopicError, match=reason):
