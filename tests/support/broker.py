@@ -1,0 +1,306 @@
+"""A real Mosquitto for the tests, on its own port and in its own directory, and `Peer`, another client of it.
+
+One broker per test, never shared. `Peer` is plain paho in its own thread: what it sees and says on the wire owes
+nothing to our own transport.
+
+Law: a test that needs a broker fails where there is none; it is never skipped. What is awaited is always
+the thing itself (the port accepts, the process is gone), never a length of time.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+import paho.mqtt.client as mqtt
+import trio
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+START_TIMEOUT_S = 10.0
+PEER_TIMEOUT_S = 5.0
+_PORT_ATTEMPTS = 5
+
+
+class MosquittoMissing(Exception):
+    """There is no `mosquitto` on this machine. The message says how to get one."""
+
+
+class MosquittoFailed(Exception):
+    """Mosquitto ended, or did not open its port; the message carries its log."""
+
+
+def mosquitto_path() -> str:
+    """Where the broker's program is. Debian puts it in /usr/sbin, which is not on everybody's PATH."""
+    found = shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"]))
+    if found is None:
+        msg = "these tests need a real broker: install it with `apt-get install mosquitto` or `brew install mosquitto`"
+        raise MosquittoMissing(msg)
+    return found
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@attrs.define
+class Mosquitto:
+    """`async with Mosquitto(config=[...]) as broker:` runs one broker on 127.0.0.1:`broker.port`.
+
+    `config` are lines of mosquitto.conf for its one listener, e.g. ``"max_packet_size 2000"``; the default lets
+    everybody in. `persistent` keeps sessions and messages in a file at every change, so that they survive `kill`.
+    """
+
+    config: Sequence[str] = ("allow_anonymous true",)
+    persistent: bool = False
+    port: int = 0
+    directory: Path = attrs.field(factory=lambda: Path(tempfile.mkdtemp(prefix="mosquitto-")))
+    _process: subprocess.Popen[bytes] | None = attrs.field(default=None, init=False)
+
+    async def __aenter__(self) -> Self:
+        program = mosquitto_path()
+        attempts = _PORT_ATTEMPTS if self.port == 0 else 1
+        chosen = self.port
+        for attempt in range(1, attempts + 1):
+            self.port = chosen or free_port()
+            try:
+                await self._start(program)
+            except MosquittoFailed:
+                # Somebody may have taken the free port between the look and the start.
+                if attempt == attempts:
+                    self._remove()
+                    raise
+            else:
+                break
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.kill()
+        self._remove()
+
+    async def _start(self, program: str) -> None:
+        config = self.directory / "mosquitto.conf"
+        lines = [
+            f"listener {self.port} 127.0.0.1",
+            # Started by root, Mosquitto becomes another user, who cannot write here.
+            f"user {getpass.getuser()}",
+            f"log_dest file {self.directory / 'mosquitto.log'}",
+            "log_type all",
+            "set_tcp_nodelay true",
+            *self.config,
+        ]
+        if self.persistent:
+            lines += ["persistence true", f"persistence_location {self.directory}/", "autosave_interval 1", "autosave_on_changes true"]
+        config.write_text("\n".join(lines) + "\n")
+        with (self.directory / "stderr.log").open("ab") as stderr:
+            self._process = subprocess.Popen([program, "-c", str(config)], stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)  # noqa: ASYNC220, S603
+        try:
+            with trio.fail_after(START_TIMEOUT_S):
+                await self._accepts(self._process)
+        except trio.TooSlowError:
+            self.kill()
+            msg = f"mosquitto did not open port {self.port} within {START_TIMEOUT_S} s:\n{self.log()}"
+            raise MosquittoFailed(msg) from None
+
+    async def _accepts(self, process: subprocess.Popen[bytes]) -> None:
+        """Return when the port is open. Polls: Mosquitto tells nobody when it has opened it."""
+        while True:
+            if process.poll() is not None:
+                msg = f"mosquitto ended with code {process.returncode} at its start:\n{self.log()}"
+                raise MosquittoFailed(msg)
+            try:
+                stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+            except OSError:
+                await trio.sleep(0.002)
+            else:
+                await stream.aclose()
+                return
+
+    def log(self) -> str:
+        """Everything it has logged so far."""
+        files = [self.directory / "stderr.log", self.directory / "mosquitto.log"]
+        return "".join(file.read_text(errors="replace") for file in files if file.exists())
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The running broker; raises `MosquittoFailed` when there is none."""
+        if self._process is None:
+            msg = "this broker is not running"
+            raise MosquittoFailed(msg)
+        return self._process
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone: nothing is said to anybody, nothing is saved. Harmless when it is not running."""
+        self._end(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """SIGTERM, and wait until it is gone: it says DISCONNECT to MQTT 5 clients and saves what is to be persistent."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, with_signal: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(with_signal)
+        self._process.wait(START_TIMEOUT_S)
+        self._process = None
+
+    async def restart(self) -> None:
+        """Start again on the same port, killing what still runs there."""
+        self.kill()
+        await self._start(mosquitto_path())
+
+    def freeze(self) -> None:
+        """SIGSTOP: the kernel still accepts connections and bytes, and nobody answers (a half-open link)."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT: the end of `freeze`."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def _remove(self) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class PeerTimeout(AssertionError):
+    """What the peer waited for did not come."""
+
+
+@attrs.frozen
+class Seen:
+    """One PUBLISH as a peer received it."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    user_properties: tuple[tuple[str, str], ...] = ()
+    expires_s: int | None = None
+
+
+class Peer:
+    """Another MQTT 5 client: `async with Peer(port) as peer:`. It collects what it subscribed, in order, in `seen`.
+
+    Every wait has a timeout of `PEER_TIMEOUT_S` and raises `PeerTimeout`, which shows what had come until then.
+    """
+
+    def __init__(self, port: int, client_id: str = "peer", *, username: str | None = None, password: str | None = None) -> None:
+        self.port = port
+        self.seen: list[Seen] = []
+        self._changed = threading.Condition()
+        self._connected = False
+        self._answered: set[int] = set()
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5)
+        self._client.max_inflight_messages = 0
+        if username is not None:
+            self._client.username_pw_set(username, password)
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
+        self._client.on_publish = self._on_answer
+        self._client.on_subscribe = self._on_answer
+
+    async def __aenter__(self) -> Self:
+        await trio.to_thread.run_sync(self._start)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self._stop)
+
+    async def publish(
+        self,
+        topic: str,
+        payload: bytes = b"",
+        qos: int = 1,
+        *,
+        retain: bool = False,
+        user_properties: Sequence[tuple[str, str]] = (),
+        expires_s: int | None = None,
+        count: int = 1,
+    ) -> None:
+        """Publish and return when the broker has it (QoS 0: when it is written). `count` > 1 appends b"-0", b"-1"… to the payload."""
+        properties = Properties(PacketTypes.PUBLISH)
+        if user_properties:
+            properties.UserProperty = list(user_properties)
+        if expires_s is not None:
+            properties.MessageExpiryInterval = expires_s
+        payloads = [payload] if count == 1 else [b"%s-%d" % (payload, index) for index in range(count)]
+
+        def publish() -> None:
+            ids = {self._client.publish(topic, body, qos, retain, properties).mid for body in payloads}
+            self._wait(lambda: ids <= self._answered, f"{len(ids)} publishes to {topic} to be confirmed")
+
+        await trio.to_thread.run_sync(publish)
+
+    async def subscribe(self, topic_filter: str, qos: int = 1) -> None:
+        """Subscribe and return when the broker has answered; what comes then stands in `seen`."""
+
+        def subscribe() -> None:
+            _, mid = self._client.subscribe(topic_filter, qos)
+            self._wait(lambda: mid in self._answered, f"SUBACK for {topic_filter}")
+
+        await trio.to_thread.run_sync(subscribe)
+
+    async def received(self, count: int) -> list[Seen]:
+        """The first `count` messages, as soon as there are that many."""
+        await trio.to_thread.run_sync(self._wait, lambda: len(self.seen) >= count, f"{count} messages")
+        return self.seen[:count]
+
+    def _start(self) -> None:
+        self._client.connect("127.0.0.1", self.port)
+        self._client.loop_start()
+        self._wait(lambda: self._connected, "CONNACK")
+
+    def _stop(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _wait(self, until: Callable[[], bool], what: str) -> None:
+        with self._changed:
+            if not self._changed.wait_for(until, PEER_TIMEOUT_S):
+                msg = f"peer: no {what} within {PEER_TIMEOUT_S} s; seen so far: {self.seen[:20]}"
+                raise PeerTimeout(msg)
+
+    def _on_connect(self, *_: object) -> None:
+        with self._changed:
+            self._connected = True
+            self._changed.notify_all()
+
+    def _on_disconnect(self, *_: object) -> None:
+        with self._changed:
+            self._connected = False
+            self._changed.notify_all()
+
+    def _on_answer(self, _client: object, _userdata: object, mid: int, *_: object) -> None:
+        with self._changed:
+            self._answered.add(mid)
+            self._changed.notify_all()
+
+    def _on_message(self, _client: object, _userdata: object, message: Any) -> None:  # noqa: ANN401 - paho's properties are untyped
+        properties = message.properties
+        seen = Seen(
+            message.topic,
+            bytes(message.payload),
+            message.qos,
+            bool(message.retain),
+            tuple(getattr(properties, "UserProperty", ())),
+            getattr(properties, "MessageExpiryInterval", None),
+        )
+        with self._changed:
+            self.seen.append(seen)
+            self._changed.notify_all()
