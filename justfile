@@ -1,0 +1,39 @@
+# Shortcuts. Each is a plain shell line that works without `just`, too; README.md repeats them.
+
+export PATH := justfile_directory() / ".venv/bin:" + env("PATH")
+
+# Show the recipes.
+default:
+    @just --list
+
+# Everything an edit-and-run loop needs, in .venv; again only when something changed.
+setup:
+    sh .ci/setup
+
+# Run a service: the router on the embedded broker, unless another config is named.
+run config="config/router.toml":
+    sh .ci/setup && .venv/bin/python -m tars.supervisor {{config}}
+
+# The tests; `just test tests/supervisor -k backoff` runs some of them.
+test *args:
+    sh .ci/setup --tests && .venv/bin/python -m pytest {{args}}
+
+# What CI checks beside isolation.
+check: lint test
+
+# Style, types, import law. Changes nothing.
+lint: setup
+    ruff check
+    ruff format --check
+    mypy
+    mypy tests
+    lint-imports
+
+# Let ruff mend and format.
+fix: setup
+    ruff check --fix
+    ruff format
+
+# Pin and hash the newest versions that the ranges in pyproject.toml allow, for every supported Python.
+lock:
+    uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url --custom-compile-command "just lock" --quiet --output-file requirements.lock
