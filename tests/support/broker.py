@@ -1,7 +1,4 @@
-"""A real Mosquitto for the tests, on its own port and in its own directory, and `Peer`, another client of it.
-
-One broker per test, never shared. `Peer` is plain paho in its own thread: what it sees and says on the wire owes
-nothing to our own transport.
+"""A real Mosquitto for the tests, on its own port and in its own directory. One per test, never shared.
 
 Law: a test that needs a broker fails where there is none; it is never skipped. What is awaited is always
 the thing itself (the port accepts, the process is gone), never a length of time.
@@ -16,21 +13,16 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import attrs
-import paho.mqtt.client as mqtt
 import trio
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 START_TIMEOUT_S = 10.0
-PEER_TIMEOUT_S = 5.0
 _PORT_ATTEMPTS = 5
+_SBIN = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 
 class MosquittoMissing(Exception):
@@ -43,7 +35,7 @@ class MosquittoFailed(Exception):
 
 def mosquitto_path() -> str:
     """Where the broker's program is. Debian puts it in /usr/sbin, which is not on everybody's PATH."""
-    found = shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"]))
+    found = shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), *_SBIN]))
     if found is None:
         msg = "these tests need a real broker: install it with `apt-get install mosquitto` or `brew install mosquitto`"
         raise MosquittoMissing(msg)
@@ -108,7 +100,7 @@ class Mosquitto:
             lines += ["persistence true", f"persistence_location {self.directory}/", "autosave_interval 1", "autosave_on_changes true"]
         config.write_text("\n".join(lines) + "\n")
         with (self.directory / "stderr.log").open("ab") as stderr:
-            self._process = subprocess.Popen([program, "-c", str(config)], stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)  # noqa: ASYNC220, S603
+            self._process = subprocess.Popen([program, "-c", str(config)], stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)  # noqa: ASYNC220 - it only forks
         try:
             with trio.fail_after(START_TIMEOUT_S):
                 await self._accepts(self._process)
@@ -174,133 +166,3 @@ class Mosquitto:
 
     def _remove(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
-
-
-class PeerTimeout(AssertionError):
-    """What the peer waited for did not come."""
-
-
-@attrs.frozen
-class Seen:
-    """One PUBLISH as a peer received it."""
-
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
-    user_properties: tuple[tuple[str, str], ...] = ()
-    expires_s: int | None = None
-
-
-class Peer:
-    """Another MQTT 5 client: `async with Peer(port) as peer:`. It collects what it subscribed, in order, in `seen`.
-
-    Every wait has a timeout of `PEER_TIMEOUT_S` and raises `PeerTimeout`, which shows what had come until then.
-    """
-
-    def __init__(self, port: int, client_id: str = "peer", *, username: str | None = None, password: str | None = None) -> None:
-        self.port = port
-        self.seen: list[Seen] = []
-        self._changed = threading.Condition()
-        self._connected = False
-        self._answered: set[int] = set()
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5)
-        self._client.max_inflight_messages = 0
-        if username is not None:
-            self._client.username_pw_set(username, password)
-        self._client.on_connect = self._on_connect
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
-        self._client.on_publish = self._on_answer
-        self._client.on_subscribe = self._on_answer
-
-    async def __aenter__(self) -> Self:
-        await trio.to_thread.run_sync(self._start)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._stop)
-
-    async def publish(
-        self,
-        topic: str,
-        payload: bytes = b"",
-        qos: int = 1,
-        *,
-        retain: bool = False,
-        user_properties: Sequence[tuple[str, str]] = (),
-        expires_s: int | None = None,
-        count: int = 1,
-    ) -> None:
-        """Publish and return when the broker has it (QoS 0: when it is written). `count` > 1 appends b"-0", b"-1"… to the payload."""
-        properties = Properties(PacketTypes.PUBLISH)
-        if user_properties:
-            properties.UserProperty = list(user_properties)
-        if expires_s is not None:
-            properties.MessageExpiryInterval = expires_s
-        payloads = [payload] if count == 1 else [b"%s-%d" % (payload, index) for index in range(count)]
-
-        def publish() -> None:
-            ids = {self._client.publish(topic, body, qos, retain, properties).mid for body in payloads}
-            self._wait(lambda: ids <= self._answered, f"{len(ids)} publishes to {topic} to be confirmed")
-
-        await trio.to_thread.run_sync(publish)
-
-    async def subscribe(self, topic_filter: str, qos: int = 1) -> None:
-        """Subscribe and return when the broker has answered; what comes then stands in `seen`."""
-
-        def subscribe() -> None:
-            _, mid = self._client.subscribe(topic_filter, qos)
-            self._wait(lambda: mid in self._answered, f"SUBACK for {topic_filter}")
-
-        await trio.to_thread.run_sync(subscribe)
-
-    async def received(self, count: int) -> list[Seen]:
-        """The first `count` messages, as soon as there are that many."""
-        await trio.to_thread.run_sync(self._wait, lambda: len(self.seen) >= count, f"{count} messages")
-        return self.seen[:count]
-
-    def _start(self) -> None:
-        self._client.connect("127.0.0.1", self.port)
-        self._client.loop_start()
-        self._wait(lambda: self._connected, "CONNACK")
-
-    def _stop(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    def _wait(self, until: Callable[[], bool], what: str) -> None:
-        with self._changed:
-            if not self._changed.wait_for(until, PEER_TIMEOUT_S):
-                msg = f"peer: no {what} within {PEER_TIMEOUT_S} s; seen so far: {self.seen[:20]}"
-                raise PeerTimeout(msg)
-
-    def _on_connect(self, *_: object) -> None:
-        with self._changed:
-            self._connected = True
-            self._changed.notify_all()
-
-    def _on_disconnect(self, *_: object) -> None:
-        with self._changed:
-            self._connected = False
-            self._changed.notify_all()
-
-    def _on_answer(self, _client: object, _userdata: object, mid: int, *_: object) -> None:
-        with self._changed:
-            self._answered.add(mid)
-            self._changed.notify_all()
-
-    def _on_message(self, _client: object, _userdata: object, message: Any) -> None:  # noqa: ANN401 - paho's properties are untyped
-        properties = message.properties
-        seen = Seen(
-            message.topic,
-            bytes(message.payload),
-            message.qos,
-            bool(message.retain),
-            tuple(getattr(properties, "UserProperty", ())),
-            getattr(properties, "MessageExpiryInterval", None),
-        )
-        with self._changed:
-            self.seen.append(seen)
-            self._changed.notify_all()

@@ -1,0 +1,137 @@
+"""The socket under the client library: opened by trio, so that cancelling is immediate, and read in one gulp per wake-up.
+
+Law: a wake-up of the event loop reads from the kernel once, so a peer that sends faster than we parse cannot keep
+the loop for itself; a buffer is never left with bytes nobody is woken for.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Final
+
+import trio
+
+from .transport import TlsSettings
+
+READ_BYTES: Final = 65_536
+
+
+class BufferedSocket:
+    """A connected, non-blocking socket with the methods paho uses, reading up to `READ_BYTES` at a time.
+
+    paho asks for a packet byte by byte; here those are slices of memory, not system calls. aiomqtt's reader
+    goes on while `pending()` is not 0, so everything buffered is parsed in the same wake-up.
+    """
+
+    __slots__ = ("_data", "_may_read", "_position", "_sock", "failure", "opening")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._data = b""
+        self._position = 0
+        self._may_read = True
+        self.opening = b""
+        """The first bytes that came, at most 4: enough to read a 3.1.1 CONNACK that paho keeps to itself."""
+        self.failure: OSError | None = None
+        """What broke it; paho tells us only that it is broken."""
+
+    def recv(self, size: int) -> bytes:
+        """At most `size` bytes; b"" at the end; BlockingIOError (or ssl's) when the wake-up has had its share."""
+        if self._position == len(self._data):
+            self._fill()
+        start = self._position
+        self._position = min(start + size, len(self._data))
+        return self._data[start : self._position]
+
+    def pending(self) -> int:
+        """How many bytes wait here. 0 ends the wake-up, and the next one may read from the kernel again."""
+        waiting = len(self._data) - self._position
+        if not waiting:
+            self._may_read = True
+        return waiting
+
+    def _fill(self) -> None:
+        if not self._may_read:
+            raise BlockingIOError
+        self._data = b""
+        self._position = 0
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError as error:
+            self.failure = error
+            raise
+        # What OpenSSL has decoded already does not make the socket readable: nobody would wake us for it.
+        if isinstance(self._sock, ssl.SSLSocket):
+            while waiting := self._sock.pending():
+                data += self._sock.recv(waiting)
+        self._data = data
+        self._may_read = False
+        if not self.opening:
+            self.opening = data[:4]
+
+    def send(self, data: bytes | bytearray) -> int:
+        """How many bytes of `data` the kernel took; BlockingIOError (or ssl's) for none."""
+        return self._sock.send(data)
+
+    def close(self) -> None:
+        """Close at once, without a goodbye. Harmless the second time."""
+        self._sock.close()
+
+    def fileno(self) -> int:
+        """The file descriptor; -1 after `close`."""
+        return self._sock.fileno()
+
+    def setblocking(self, flag: bool) -> None:  # noqa: FBT001 - the name and shape of socket.setblocking
+        """As `socket.setblocking`; paho calls it with False."""
+        self._sock.setblocking(flag)
+
+
+def tls_context(tls: TlsSettings) -> ssl.SSLContext:
+    """Verifies the broker and its host name. Reads files: run it in a thread. Raises ValueError that names the file."""
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+    except OSError as error:
+        raise ValueError(f"ca_file {tls.ca_file!r} cannot be used: {error}") from error
+    if tls.cert_file is None and tls.key_file is not None:
+        raise ValueError(f"there is a key_file, {tls.key_file!r}, but no cert_file")
+    if tls.cert_file is not None:
+        try:
+            # A password given here, even a useless one, keeps OpenSSL from asking for it on the terminal.
+            context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: "")
+        except OSError as error:
+            raise ValueError(f"cert_file {tls.cert_file!r} with key_file {tls.key_file!r} cannot be used: {error}") from error
+    return context
+
+
+async def open_socket(host: str, port: int, context: ssl.SSLContext | None) -> socket.socket:
+    """A connected, non-blocking socket with TCP_NODELAY, and TLS when there is a `context`. Raises OSError, of which ssl's are.
+
+    Cancelled, it leaves nothing behind. Only a name look-up that hangs stays in its thread until the resolver gives up.
+    """
+    stream = await trio.open_tcp_stream(host, port)
+    sock = socket.socket(fileno=stream.socket.detach())
+    try:
+        sock.settimeout(0)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+            await _shake_hands(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _shake_hands(sock: ssl.SSLSocket) -> None:
+    while True:
+        try:
+            sock.do_handshake()
+        except ssl.SSLWantReadError:
+            await trio.lowlevel.wait_readable(sock)
+        except ssl.SSLWantWriteError:
+            await trio.lowlevel.wait_writable(sock)
+        else:
+            return

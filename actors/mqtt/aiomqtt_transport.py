@@ -1,0 +1,188 @@
+"""The real transport: aiomqtt 2.5 (on paho) on an asyncio loop of its own, inside trio.
+
+Only the `aiomqtt_*` modules (and the embedded broker) import asyncio, aiomqtt, paho, trio_asyncio.
+
+Law: a fresh loop and a fresh client per attempt. An aiomqtt client that was cancelled once refuses for ever, and a
+future nobody looked at takes down the loop it is collected in. Whatever happens inside the block, what leaves it
+is that very exception: trio-asyncio's nurseries never wrap it.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+import aiomqtt
+import attrs
+import trio
+import trio_asyncio
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from . import aiomqtt_privates as privates
+from .aiomqtt_link import AiomqttLink
+from .aiomqtt_packets import check_settings
+from .aiomqtt_reasons import UNSUPPORTED_PROTOCOL, End, certificate_refused, connect_refused
+from .aiomqtt_socket import BufferedSocket, open_socket, tls_context
+from .transport import ConnectSettings, Link, LinkLost
+
+if TYPE_CHECKING:
+    from trio_asyncio import TrioEventLoop
+
+_CANCEL_AGAIN_S = 0.1
+_CONNACK_311_WRONG_PROTOCOL = b"\x20\x02\x00\x01"
+
+
+@attrs.frozen
+class AiomqttTransport:
+    """See `Transport`.
+
+    `goodbye_s` bounds the end of a block: what was published is still written, then DISCONNECT. `buffered` False
+    leaves out our own socket: a tenth of the speed, for the day its private hook has moved. Then paho opens the
+    connection in a thread, and a cancelled attempt lasts until that thread is back, `connect_timeout_s` per address.
+    """
+
+    buffered: bool = True
+    goodbye_s: float = 2.0
+
+    @asynccontextmanager
+    async def connect(self, settings: ConnectSettings) -> AsyncIterator[Link]:
+        """See `Transport.connect`. Raises ValueError for unusable settings or TLS files."""
+        check_settings(settings)
+        failure: BaseException | None = None
+        async with trio_asyncio.open_loop() as loop:
+            try:
+                async with self._connection(settings, loop) as link:
+                    yield link
+            except BaseException as error:  # noqa: BLE001 - raised again below, outside of the loop's nurseries
+                failure = error
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            del failure
+
+    @asynccontextmanager
+    async def _connection(self, settings: ConnectSettings, loop: TrioEventLoop) -> AsyncIterator[Link]:
+        where = f"{settings.host}:{settings.port}"
+        sock: BufferedSocket | None = None
+        client: aiomqtt.Client | None = None
+        link: AiomqttLink | None = None
+        try:
+            try:
+                with trio.fail_after(settings.connect_timeout_s):
+                    context = None if settings.tls is None else await trio.to_thread.run_sync(tls_context, settings.tls)
+                    if self.buffered:
+                        sock = BufferedSocket(await open_socket(settings.host, settings.port, context))
+                    client = _client(settings, None if self.buffered else context)
+                    if sock is not None:
+                        privates.use_socket(privates.paho_of(client), sock)
+                    link = AiomqttLink(client, loop, where)
+                    await _enter(client, link, loop)
+            except trio.TooSlowError:
+                raise LinkLost(f"no answer from {where} within {settings.connect_timeout_s:g} s") from None
+            except OSError as error:
+                raise _open_failed(error, where).error() from error
+            if link.end is not None:
+                raise _why(link.end, sock, where).error()
+            yield link
+        finally:
+            with trio.CancelScope(shield=True):
+                if client is not None and link is not None:
+                    await self._close(client, link, loop, where)
+                if sock is not None:
+                    sock.close()
+
+    async def _close(self, client: aiomqtt.Client, link: AiomqttLink, loop: TrioEventLoop, where: str) -> None:
+        """Say goodbye if there is somebody to say it to. Leaves no socket, and no exception that nobody looked at."""
+        if link.connected and link.end is None:
+            # Lost while saying goodbye: that is an end as well.
+            with trio.move_on_after(self.goodbye_s), suppress(aiomqtt.MqttError):
+                await loop.run_aio_coroutine(client.__aexit__(None, None, None))
+        link.finish(End(f"the connection to {where} was closed by this side"))
+        privates.close_socket(privates.paho_of(client))
+        privates.retrieve_exceptions(client)
+
+
+def _client(settings: ConnectSettings, context: ssl.SSLContext | None) -> aiomqtt.Client:
+    is_5 = settings.protocol == "5"
+    properties = None
+    if is_5:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = settings.session_expiry_s
+        properties.ReceiveMaximum = settings.receive_maximum
+    will = settings.will
+    client = aiomqtt.Client(
+        settings.host,
+        settings.port,
+        identifier=settings.client_id,
+        username=settings.username,
+        password=settings.password,
+        protocol=aiomqtt.ProtocolVersion.V5 if is_5 else aiomqtt.ProtocolVersion.V311,
+        # Both say "give me my old session"; each version of the protocol has its own word and wants the other's default.
+        clean_start=False if is_5 else MQTT_CLEAN_START_FIRST_ONLY,
+        clean_session=None if is_5 else False,
+        properties=properties,
+        will=None if will is None else aiomqtt.Will(will.topic, will.payload, will.qos, will.retain),
+        keepalive=settings.keepalive_s,
+        timeout=settings.connect_timeout_s,
+        tls_context=context,
+        socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
+    )
+    privates.paho_of(client).connect_timeout = settings.connect_timeout_s
+    return client
+
+
+async def _enter(client: aiomqtt.Client, link: AiomqttLink, loop: TrioEventLoop) -> None:
+    """Return when the connection stands, or `link.end` says why not. Raises OSError when none could be opened.
+
+    aiomqtt notices a refusal, but not a connection that closes before the CONNACK: it would wait on. So what is
+    awaited is the link's own knowledge, and aiomqtt's attempt is ended when the link knows better.
+    """
+    done = trio.Event()
+
+    def entered(_: object) -> None:
+        done.set()
+        link.answered.set()
+
+    entering = loop.create_task(client.__aenter__())
+    entering.add_done_callback(entered)
+    try:
+        await link.answered.wait()
+    finally:
+        with trio.CancelScope(shield=True):
+            while not done.is_set():
+                # Again and again: a cancellation that meets aiomqtt's thread just as it returns is lost.
+                entering.cancel()
+                with trio.move_on_after(_CANCEL_AGAIN_S):
+                    await done.wait()
+    error = None if entering.cancelled() else entering.exception()
+    if error is None or link.end is not None:
+        return
+    if isinstance(error, aiomqtt.MqttError):
+        # aiomqtt keeps of an OSError nothing but its text; the error itself is still its context.
+        raise error.__context__ if isinstance(error.__context__, OSError) else ConnectionError(str(error))
+    raise error
+
+
+def _why(end: End, sock: BufferedSocket | None, where: str) -> End:
+    """The end of an attempt, made more precise by what the socket saw and paho keeps to itself."""
+    if sock is None or end.code is not None:
+        return end
+    if sock.opening == _CONNACK_311_WRONG_PROTOCOL:
+        return connect_refused(UNSUPPORTED_PROTOCOL, where)
+    return end if sock.failure is None else _open_failed(sock.failure, where)
+
+
+def _open_failed(error: OSError, where: str) -> End:
+    """TLS 1.3 tells us only after the handshake what the broker thinks of our certificate, hence the look at alerts."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return certificate_refused(where, error.verify_message)
+    if isinstance(error, ssl.SSLError) and any(word in (error.reason or "") for word in ("CERTIFICATE", "UNKNOWN_CA")):
+        return certificate_refused(where, f"the broker says {error.reason}")
+    causes = error.__cause__.exceptions if isinstance(error.__cause__, ExceptionGroup) else [error.__cause__ or error]
+    return End(f"cannot connect to {where}: " + "; ".join(dict.fromkeys(str(cause) for cause in causes)))
