@@ -43,7 +43,7 @@ class Problem:
     message: str
 
 
-class Mismatch(ValueError):  # noqa: N818 - said by a hook or validator; becomes a Problem
+class Mismatch(ValueError):
     """A value is not what was asked for. `expected` completes "expected ...", `hint` may follow."""
 
     def __init__(self, expected: str, found: object, hint: str = "") -> None:
@@ -56,7 +56,7 @@ class Mismatch(ValueError):  # noqa: N818 - said by a hook or validator; becomes
         return f"expected {self.expected}, found {show(self.found)}{self.hint}"
 
 
-class Unstructurable(ValueError):  # noqa: N818 - carries the problems, is none itself
+class Unstructurable(ValueError):
     """`structure` failed; `problems` holds all of them, at least one."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:

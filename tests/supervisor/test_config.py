@@ -339,8 +339,10 @@ def test_provenance_says_where_each_value_came_from(tmp_path: Path) -> None:
         (
             "MQTT_CLEAN",
             "maybe",
-            "mqtt.clean (from the environment variable MQTT_CLEAN): "
-            'expected one of 1, true, yes, on, 0, false, no, off, found "maybe" (a string)',
+            (
+                "mqtt.clean (from the environment variable MQTT_CLEAN): "
+                'expected one of 1, true, yes, on, 0, false, no, off, found "maybe" (a string)'
+            ),
         ),
     ],
 )
