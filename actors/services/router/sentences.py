@@ -136,6 +136,8 @@ def _period_ends(before: str, following: str) -> bool:
         return False
     if word in _MAY_END:
         return following.isupper()
+    if token == before.strip() and len(token) == 1:
+        return True  # a letter and nothing else is an answer, not an initial
     if _INITIALS.fullmatch(token):
         return "." in token and token.islower() and following.isupper()  # "9 a.m. Then", but not "U.S. Navy" or "J. Smith"
     return True
