@@ -1,0 +1,98 @@
+"""README.md promises commands: they are the ones CI runs, the recipes repeat, and its examples can be read."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def two_commands() -> tuple[str, str]:
+    run, test = (block.strip() for block in blocks(section("Two commands"), "sh"))
+    return run, test
+
+
+def test_the_sections_stand_in_the_order_a_reader_needs_them() -> None:
+    expected = [
+        "Two commands",
+        "A service in ten lines",
+        "What is guaranteed",
+        "What is not",
+        "On a real broker",
+        "Layout",
+        "Developing",
+    ]
+
+    assert expected == re.findall(r"^## (.*)$", README, re.MULTILINE)
+
+
+def test_there_are_two_commands_of_one_line_each_the_main_job_and_the_tests() -> None:
+    run, test = two_commands()
+
+    assert "\n" not in run + test
+    assert run.endswith("python -m tars.supervisor config/router.toml")
+    assert test.endswith("python -m pytest")
+
+
+def test_ci_runs_the_test_command_verbatim() -> None:
+    _, test = two_commands()
+    lines = [line.strip() for line in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()]
+
+    assert 1 == lines.count(test)
+
+
+def test_the_recipes_are_the_same_two_commands() -> None:
+    recipes = (ROOT / "justfile").read_text(encoding="utf-8").replace("{{config}}", "config/router.toml").replace(" {{args}}", "")
+    lines = [line.strip() for line in recipes.splitlines()]
+
+    for command in two_commands():
+        assert command in lines
+
+
+@pytest.mark.parametrize("file", ["justfile", ".ci/run"])
+def test_what_the_readme_calls_a_check_is_what_is_checked(file: str) -> None:
+    row = re.search(r"^\| check \| (.*) \|$", README, re.MULTILINE)
+    assert row is not None
+    lines = [line.strip() for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
+
+    assert [] == [command for command in re.findall(r"`([^`]+)`", row[1]) if command not in lines]
+
+
+@pytest.mark.parametrize("name", ["config/router.toml", "config/mosquitto.conf", "compose.yml", "justfile", ".ci/run", ".ci/setup"])
+def test_the_files_it_names_exist(name: str) -> None:
+    assert name in README
+    assert (ROOT / name).is_file()
+
+
+def test_the_service_in_ten_lines_has_ten_lines_and_a_config_that_runs_it() -> None:
+    text = section("A service in ten lines")
+    (code,), (config,) = blocks(text, "python"), blocks(text, "toml")
+    tree, settings = ast.parse(code), tomllib.loads(config)
+    handlers = [node.name for node in tree.body if isinstance(node, ast.AsyncFunctionDef)]
+
+    assert 10 >= len([line for line in code.splitlines() if line.strip()])
+    assert [f"climate:{name}" for name in handlers] == [actor["use"] for actor in settings["actors"].values()]
+
+
+@pytest.mark.parametrize("script", [".ci/run", ".ci/setup"])
+def test_the_scripts_are_executable_and_stop_at_the_first_failure(script: str) -> None:
+    path = ROOT / script
+
+    assert path.stat().st_mode & 0o111
+    assert re.search(r"^set -eu", path.read_text(encoding="utf-8"), re.MULTILINE)
