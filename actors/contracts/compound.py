@@ -134,13 +134,19 @@ def _noted(errors: list[Exception], refusal: Exception, where: Any, cls: Any) ->
 
 def sequence_writer(cls: Any, converter: Converter) -> Write:
     """A list of the items, written."""
-    write_item = converter.get_unstructure_hook(get_args(cls)[0] if get_args(cls) else Any)
+    item_type = get_args(cls)[0] if get_args(cls) else Any
+    if item_type in ANYTHING:
+        return free_writer(cls, converter)
+    write_item = converter.get_unstructure_hook(item_type)
     return lambda value: [write_item(item) for item in value]
 
 
 def mapping_writer(cls: Any, converter: Converter) -> Write:
     """A dict of string keys: JSON has no others, so ``{7: x}`` goes out as ``{"7": x}`` and `read_key` makes it 7 again."""
-    write_item = converter.get_unstructure_hook(get_args(cls)[1] if get_args(cls) else Any)
+    item_type = get_args(cls)[1] if get_args(cls) else Any
+    if item_type in ANYTHING:
+        return free_writer(cls, converter)
+    write_item = converter.get_unstructure_hook(item_type)
     return lambda value: {key_text(key): write_item(item) for key, item in value.items()}
 
 

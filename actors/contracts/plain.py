@@ -6,6 +6,7 @@ they are refused here, with the path to the culprit.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from datetime import datetime
@@ -29,8 +30,8 @@ def plain(  # noqa: C901, PLR0911 - one case per kind of value
 ) -> Any:
     """A copy of `value` made of dict, list, str, int, float, bool and None only.
 
-    Int and enum keys become strings. Attrs instances go through `unstructure`. Raises Mismatch for anything else, for
-    NaN and infinity, and for nesting deeper than `MAX_DEPTH` (so also for a value that contains itself).
+    Int and enum keys become strings. Instances of attrs classes and dataclasses go through `unstructure`. Raises Mismatch
+    for anything else, for NaN and infinity, and for nesting deeper than `MAX_DEPTH` (so also for a value that contains itself).
     """
     match value:
         case None | bool():
@@ -53,7 +54,7 @@ def plain(  # noqa: C901, PLR0911 - one case per kind of value
             return value.isoformat()
         case UUID():
             return str(value)
-        case _ if attrs.has(type(value)):
+        case _ if attrs.has(type(value)) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
             return unstructure(value)
         case _:
             raise Mismatch(_at("a JSON value", path), value)

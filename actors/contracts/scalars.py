@@ -89,9 +89,12 @@ def read_text(parse: Callable[[str], Any], expected: str) -> Callable[[Any, Any]
     return read
 
 
-def write_str(value: str) -> str:
-    """A str; an enum that is also a str becomes its value: cattrs finds this writer for those too."""
-    return value if type(value) is str else str(value.value if isinstance(value, Enum) else value)
+def write_str(value: Any) -> Any:
+    """A str; an enum that is also a str becomes its value: cattrs finds this writer for those too.
+
+    What is no str at all stays as it is, for the reader of its contract to refuse.
+    """
+    return value.value if isinstance(value, Enum) else value
 
 
 def _read_subclass(value: Any, cls: Any, kind: type, expected: str) -> Any:
