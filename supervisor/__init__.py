@@ -3,12 +3,14 @@
 Layers, lowest first; a module imports only from below:
 
 * ``errors restart intensity backoff strategy spec events`` pure: no trio, no clock, no randomness
-* ``incarnation mailbox tree``                              on trio
+* ``policy``                                                 pure: the table and what it calls for
+* ``incarnation stacks mailbox asking lives engine tree``                   on trio
 * ``config log cli __main__``                               at the edge
 
 What is exported here is the public API; everything else may change.
 """
 
+from .asking import Ask, ask
 from .backoff import NO_BACKOFF, Backoff
 from .errors import (
     ActorRestarting,
@@ -43,6 +45,10 @@ from .events import (
     RestartScheduled,
     SupervisorStopped,
 )
+from .incarnation import ExitReason, ExitRequest, trap_exit
+from .mailbox import Batch, Custody, Mailbox, MailboxStatistics, Overflow, ReaderState, Taken
+from .policy import ChildState
 from .restart import Exit, ExitKind, Restart
 from .spec import BRUTAL, INFINITY, ChildSpec, SupervisorSpec
 from .strategy import AutoShutdown, Strategy
+from .tree import ChildCounts, ChildInfo, Supervisor, supervise

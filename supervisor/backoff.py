@@ -25,16 +25,17 @@ class Backoff:
     stable_s: float = 10.0
 
     def __attrs_post_init__(self) -> None:
+        number = {name: _number(name, getattr(self, name)) for name in ("initial_s", "max_s", "factor", "jitter", "stable_s")}
         rules = (
-            ("initial_s", self.initial_s, self.initial_s >= 0, ">= 0"),
-            ("max_s", self.max_s, self.max_s >= self.initial_s, ">= initial_s"),
-            ("factor", self.factor, self.factor >= 1, ">= 1"),
-            ("jitter", self.jitter, 0 <= self.jitter <= 1, "in 0..1"),
-            ("stable_s", self.stable_s, self.stable_s >= 0, ">= 0"),
+            ("initial_s", number["initial_s"] >= 0, ">= 0"),
+            ("max_s", number["max_s"] >= number["initial_s"], ">= initial_s"),
+            ("factor", number["factor"] >= 1, ">= 1"),
+            ("jitter", 0 <= number["jitter"] <= 1, "in 0..1"),
+            ("stable_s", number["stable_s"] >= 0, ">= 0"),
         )
-        for name, value, holds, rule in rules:
-            if not (holds and math.isfinite(value)):
-                msg = f"Backoff.{name} must be a finite number {rule}, got {value!r}"
+        for name, holds, rule in rules:
+            if not holds:
+                msg = f"Backoff.{name} must be {rule}, got {number[name]!r}"
                 raise SpecError(msg)
 
     def delay_s(self, attempt: int, chance: float) -> float:
@@ -42,11 +43,20 @@ class Backoff:
 
         ``ceiling*(1-jitter) <= delay <= ceiling`` with ``ceiling = min(max_s, initial_s * factor**attempt)``.
         """
+        if self.initial_s == 0:
+            return 0.0  # and not 0 * inf
         try:
             ceiling = min(self.max_s, self.initial_s * self.factor**attempt)
         except OverflowError:
             ceiling = self.max_s
         return ceiling * (1 - self.jitter * chance)
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        msg = f"Backoff.{name} must be a finite number, got {value!r}"
+        raise SpecError(msg)
+    return value
 
 
 NO_BACKOFF = Backoff(initial_s=0.0, max_s=0.0, jitter=0.0)

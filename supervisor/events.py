@@ -71,11 +71,11 @@ class IntensityExceeded:
 
 @attrs.frozen
 class ChildStuck:
-    """A child ignores cancellation. `over_s` past its grace; `stack` says where it hangs. It is never replaced."""
+    """A child ignores cancellation. `since_cancel_s`: how long already; `stack` says where it hangs. It is never replaced."""
 
     path: str
     incarnation: int
-    over_s: float
+    since_cancel_s: float
     stack: str
 
 
@@ -90,12 +90,11 @@ class DeadLettered:
 
 @attrs.frozen
 class SupervisorStopped:
-    """The supervisor at `path` and everything below it is gone. `stuck` is the number of children that were."""
+    """The supervisor at `path` and everything below it is gone. `reason`: "shutdown" or the name of what it raises; `took_s` since the stop began."""
 
     path: str
     reason: str
     took_s: float
-    stuck: int
 
 
 Event: TypeAlias = ChildStarted | ChildExited | RestartScheduled | GroupRestart | IntensityExceeded | ChildStuck | DeadLettered | SupervisorStopped

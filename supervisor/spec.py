@@ -45,9 +45,9 @@ class ChildSpec:
 
     def __attrs_post_init__(self) -> None:
         _check_common(self)
-        if not callable(self.start):
-            msg = f"child {self.id!r}: start must be an async function, got {self.start!r}"
-            raise SpecError(msg)
+        where = f"spec {self.id!r}"
+        _require(callable(self.start), where, "start", "an async function", self.start)
+        _require(self.backoff is None or isinstance(self.backoff, Backoff), where, "backoff", "None or a Backoff", self.backoff)
 
 
 @attrs.frozen
@@ -108,11 +108,12 @@ def _check_common(spec: Child) -> None:
     where = f"spec {spec.id!r}"
     _require(isinstance(spec.id, str) and spec.id != "", where, "id", "a non-empty string", spec.id)
     _require(isinstance(spec.restart, Restart), where, "restart", "a Restart", spec.restart)
+    _require(isinstance(spec.significant, bool), where, "significant", "True or False", spec.significant)
     _require(_is_number(spec.shutdown_s) and spec.shutdown_s >= 0, where, "shutdown_s", "seconds >= 0, BRUTAL or INFINITY", spec.shutdown_s)
 
 
 def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool)  # True is an int to Python, not to a reader
 
 
 def _is_number(value: object) -> bool:

@@ -1,0 +1,327 @@
+"""What follows from an ending: the decision loop of one supervisor, and OTP's restart rules.
+
+The loop is level-triggered: ask the table (`policy`) what to stop and to start now, do it without waiting
+for it, sleep until something changes or until the next moment written in the table. It never sleeps
+*for* a child.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+import trio
+
+from .backoff import Backoff
+from .errors import ActorStopped, Escalate, NotFound, RestartIntensityExceeded, StartFailed, Unavailable
+from .events import Emit, GroupRestart, IntensityExceeded, RestartScheduled
+from .incarnation import ExitReason, Incarnation
+from .intensity import RestartWindow
+from .lives import Lives
+from .policy import ChildState, Goal, Row, join_group, land, next_due_at, to_start, to_stop
+from .restart import Exit, ExitKind, Restart, leaves, wants_restart
+from .spec import Child, SupervisorSpec
+from .strategy import AutoShutdown, Strategy, affected
+
+Nested = Callable[[SupervisorSpec], Callable[..., Awaitable[object]]]
+
+
+@attrs.define(eq=False)
+class Engine:
+    """The table of one supervisor and everything that changes it. `nested` makes the start of a supervisor child."""
+
+    spec: SupervisorSpec
+    path: str
+    emit: Emit
+    chance: Callable[[], float]
+    nested: Nested
+    rows: dict[str, Row] = attrs.field(factory=dict, init=False)  # start order
+    verdict: BaseException | None = attrs.field(default=None, init=False)  # what the supervisor will raise
+    stopping: ExitReason | None = attrs.field(default=None, init=False)
+    stop_began_at: float = attrs.field(default=0.0, init=False)
+    born: bool = attrs.field(default=False, init=False)  # every child of the spec has started once
+    gone: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _hard: bool = attrs.field(default=False, init=False)  # cancelled from outside: cancel at once, in order
+    _restless: dict[Row, None] = attrs.field(factory=dict, init=False)  # the rows that call for something
+    _window: RestartWindow = attrs.field(init=False)
+    _lives: Lives = attrs.field(init=False)
+    _left: list[Row] = attrs.field(factory=list, init=False)  # while stopping: those not yet seen gone, start order
+    _deferred: list[tuple[Row, Incarnation, Exit]] = attrs.field(factory=list, init=False)  # endings during the first start
+    _made: int = attrs.field(default=0, init=False)
+    _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _moves: dict[Row, trio.Event] = attrs.field(factory=dict, init=False)  # API calls waiting for a row to move
+
+    def __attrs_post_init__(self) -> None:
+        self._window = RestartWindow(self.spec.max_restarts, self.spec.period_s)
+
+    @property
+    def dynamic(self) -> bool:
+        """A pool of instances of one template?"""
+        return self.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE
+
+    @property
+    def stuck(self) -> int:
+        """Children that ignore their cancellation now."""
+        return self._lives.stuck
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    async def run(self, on_born: Callable[[], None]) -> None:
+        """Start the children in order, call `on_born`, supervise until stopped, return when nothing runs any more."""
+        unborn = [self.add(spec) for spec in (() if self.dynamic else self.spec.children)]
+        unborn.reverse()
+        async with trio.open_nursery() as nursery:
+            self._lives = Lives(nursery, self._start_of, self.emit, self.moved, self._ended)
+            while not self._over():
+                self._wake = trio.Event()
+                now = trio.current_time()
+                if not self.born and self.stopping is None and not self._restless:
+                    self._give_birth(unborn, on_born, now)
+                self._act(now)
+                with trio.move_on_at(min(next_due_at(self._restless), self._lives.next_press_at())):
+                    await self._wake.wait()
+
+    def _give_birth(self, unborn: list[Row], on_born: Callable[[], None], now: float) -> None:
+        if unborn:
+            self.back_off(unborn.pop(), now)
+        else:
+            self.born = True
+            on_born()
+            for row, life, ended in self._deferred:
+                self._ended(row, life, ended)
+            self._deferred.clear()
+
+    def _act(self, now: float) -> None:
+        self._lives.press(now, hard=self._hard)
+        for row in to_stop(self._restless, in_parallel=self.dynamic):
+            self._lives.ask(row, self.stopping or self._reason_for(row), now, hard=self._hard)
+        if self.stopping is None:
+            for row in to_start(self._restless, now, grouped=self.spec.strategy.grouped):
+                self._lives.begin(row, now)
+
+    @staticmethod
+    def _reason_for(row: Row) -> ExitReason:
+        return ExitReason.RESTART if row.goal is Goal.AGAIN else ExitReason.SHUTDOWN
+
+    def _over(self) -> bool:
+        """While stopping: doom the last child that is left (a dynamic supervisor: all). True when only stuck ones are."""
+        if self.stopping is None:
+            return False
+        while self._left and (not self._left[-1].state.active or self._left[-1].state is ChildState.STUCK):
+            self._left.pop()
+        for row in self._left if self.dynamic else self._left[-1:]:
+            if row.state.active:
+                row.goal = Goal.DOWN
+                self._restless[row] = None
+        return not self._left
+
+    def begin_stop(self, reason: ExitReason, verdict: BaseException | None = None, *, hard: bool = False) -> None:
+        """Stop everything. The first verdict stands, except that a fatal one replaces it."""
+        fatal = verdict is not None and not isinstance(verdict, Exception)
+        if self.verdict is None or fatal:
+            self.verdict = verdict
+        self._hard = self._hard or hard
+        if self.stopping is None:
+            self.stopping = reason
+            self.stop_began_at = trio.current_time()
+            self._left = list(self.rows.values())
+            for row in list(self._restless):
+                if row.state is ChildState.BACKOFF:
+                    self.rest(row)
+        self._wake.set()
+
+    # -- the rules -------------------------------------------------------------------------------
+
+    def _ended(self, row: Row, life: Incarnation, ended: Exit) -> None:
+        self._decide(row, life, ended)
+        returns = row.state is ChildState.BACKOFF or self.stopping is ExitReason.RESTART
+        life.end(another_follows=returns)
+        self.moved(row)
+
+    def _decide(self, row: Row, life: Incarnation, ended: Exit) -> None:
+        """OTP's ``handle_info({'EXIT', ...})``: what does this ending mean?"""
+        born_alive = life.started_at is not None
+        row.state = ChildState.STOPPED
+        if ended.kind is ExitKind.FATAL:
+            self.begin_stop(ExitReason.SHUTDOWN, _worst(ended, lambda leaf: not isinstance(leaf, Exception)))
+        elif self.stopping is not None:
+            row.goal = Goal.UP
+        elif ended.kind is ExitKind.ESCALATE:
+            self.begin_stop(ExitReason.RESTART, _worst(ended, lambda leaf: isinstance(leaf, Escalate)))
+        elif row.goal is not Goal.UP:
+            self._land(row)
+        elif born_alive and not self.born:
+            self._deferred.append((row, life, ended))  # OTP, too, looks at these when its init is through
+        elif born_alive:
+            self._after_life(row, life, ended)
+        elif ended.kind is ExitKind.NORMAL:
+            self._finish(row)  # OTP's ignore: it declines to start
+        elif not self.born and row.incarnation == 1:
+            self._fail_birth(row, ended)
+        elif row.by_operator:
+            row.refusal = ended.error
+            if row.incarnation == 1:
+                self.forget(row)
+        else:
+            self._after_life(row, life, ended)  # a restart that fails to start counts like any other failure
+
+    def _land(self, row: Row) -> None:
+        gone = row.goal is Goal.GONE
+        land(row)
+        if gone:
+            self.forget(row)
+
+    def _fail_birth(self, row: Row, ended: Exit) -> None:
+        """No retry at first start: those already up are stopped in reverse, the supervisor fails."""
+        failure = StartFailed(row.spec.id)
+        failure.__cause__ = ended.error
+        self.begin_stop(ExitReason.SHUTDOWN, failure)
+
+    def _after_life(self, row: Row, life: Incarnation, ended: Exit) -> None:
+        if not wants_restart(row.spec.restart, ended):
+            self._finish(row)
+            self._auto_shutdown(row)
+            return
+        backoff = self.backoff_of(row)
+        if life.started_at is not None and life.ended_at - life.started_at >= backoff.stable_s:
+            row.failures = row.consecutive = 0
+        delay_s = backoff.delay_s(row.failures, self.chance())
+        row.failures += 1
+        if ended.kind is ExitKind.UNAVAILABLE:
+            delay_s = _asked_for(ended, delay_s)
+        elif limit := self._passed_limit(row, ended, life.ended_at):
+            self._give_up(row, limit)
+            return
+        self.emit(RestartScheduled(row.path, row.failures, delay_s, len(self._window), self.spec.max_restarts, self.spec.period_s))
+        self._restart(row, life.ended_at + delay_s)
+
+    def _passed_limit(self, row: Row, ended: Exit, now: float) -> str | None:
+        row.consecutive += 1
+        if not self._window.record(now, ended.error):
+            return f"{self.spec.max_restarts} restarts in {self.spec.period_s:g} s"
+        most = self.spec.max_consecutive
+        if most is not None and row.consecutive > most:
+            return f"{most} failures in a row"
+        return None
+
+    def _give_up(self, row: Row, limit: str) -> None:
+        self.emit(IntensityExceeded(self.path, row.spec.id, limit))
+        self.begin_stop(ExitReason.RESTART, RestartIntensityExceeded(row.spec.id, limit, self._window.causes()))
+
+    def _restart(self, row: Row, due_at: float) -> None:
+        """The failed child comes back at `due_at`, and with it whomever the strategy names."""
+        self.back_off(row, due_at)
+        order = list(self.rows) if self.spec.strategy.grouped else [row.spec.id]
+        members = [self.rows[child_id] for child_id in affected(self.spec.strategy, order, row.spec.id)]
+        for member in members:
+            if member is not row:
+                join_group(member, due_at)
+                self.moved(member)
+        if self.spec.strategy.grouped:
+            back = tuple(member.spec.id for member in members if member.state is ChildState.BACKOFF or member.goal is Goal.AGAIN)
+            self.emit(GroupRestart(self.path, row.spec.id, back))
+
+    def _finish(self, row: Row) -> None:
+        """It ended and is not restarted: a temporary or dynamic child is forgotten, another keeps its spec."""
+        if self.forgets(row):
+            self.forget(row)
+
+    def _auto_shutdown(self, row: Row) -> None:
+        """Only an ending of the child's own triggers it; being stopped never gets here."""
+        if not row.spec.significant:
+            return
+        left = any(other.spec.significant and other is not row and other.state is not ChildState.STOPPED for other in self.rows.values())
+        if self.spec.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT or not left:
+            self.begin_stop(ExitReason.SHUTDOWN)
+
+    # -- the table -------------------------------------------------------------------------------
+
+    def add(self, spec: Child) -> Row:
+        """Put a stopped row at the end of the table."""
+        self._made += 1
+        row = Row(spec, f"{self.path}/{spec.id}", self._made)
+        self.rows[spec.id] = row
+        return row
+
+    def next_serial(self) -> int:
+        """A number no child of this supervisor has had."""
+        return self._made + 1
+
+    def find(self, child_id: str) -> Row:
+        """Raises `NotFound`."""
+        row = self.rows.get(child_id)
+        if row is None:
+            raise NotFound(child_id)
+        return row
+
+    def back_off(self, row: Row, due_at: float) -> None:
+        """Start `row` at `due_at`."""
+        row.state = ChildState.BACKOFF
+        row.due_at = due_at
+        self.moved(row)
+
+    def rest(self, row: Row) -> None:
+        """End a backoff: the row is stopped, or forgotten if it is one of those."""
+        row.state = ChildState.STOPPED
+        if self.forgets(row):
+            self.forget(row)
+        self.moved(row)
+
+    def forget(self, row: Row) -> None:
+        """Drop the row and its spec."""
+        self.rows.pop(row.spec.id, None)
+
+    def forgets(self, row: Row) -> bool:
+        """Does nothing of this child stay once it has ended for good?"""
+        return self.dynamic or row.spec.restart is Restart.TEMPORARY
+
+    def moved(self, row: Row) -> None:
+        """Something in `row` changed: the loop looks at it, and so do the calls that wait for it."""
+        if row.at_rest:
+            self._restless.pop(row, None)
+            row.by_operator = False
+        else:
+            self._restless[row] = None
+        if (waiting := self._moves.pop(row, None)) is not None:
+            waiting.set()
+        self._wake.set()
+
+    async def next_move(self, row: Row) -> None:
+        """Wait until `row` changes."""
+        await self._moves.setdefault(row, trio.Event()).wait()
+
+    async def begin_by_operator(self, row: Row) -> None:
+        """Start `row` now and wait for the outcome. Raises `StartFailed`, `ActorStopped`."""
+        row.held = False
+        row.by_operator = True
+        row.failures = row.consecutive = 0
+        row.refusal = None
+        self.back_off(row, trio.current_time())
+        while row.state in (ChildState.BACKOFF, ChildState.STARTING):
+            await self.next_move(row)
+        if row.refusal is not None:
+            raise StartFailed(row.spec.id) from row.refusal
+        if self.stopping is not None:
+            raise ActorStopped(self.path)
+
+    def backoff_of(self, row: Row) -> Backoff:
+        """The child's own backoff, else the supervisor's."""
+        own = None if isinstance(row.spec, SupervisorSpec) else row.spec.backoff
+        return own or self.spec.backoff
+
+    def _start_of(self, row: Row) -> Callable[..., Awaitable[object]]:
+        return self.nested(row.spec) if isinstance(row.spec, SupervisorSpec) else row.spec.start
+
+
+def _worst(ended: Exit, is_it: Callable[[BaseException], bool]) -> BaseException:
+    """The leaf that decided the classification, out of its groups."""
+    error = ended.error
+    assert error is not None  # noqa: S101 - these kinds always carry an exception
+    return next(leaf for leaf in leaves(error) if is_it(leaf))
+
+
+def _asked_for(ended: Exit, delay_s: float) -> float:
+    """The longest `retry_after_s` among the `Unavailable`s, else the computed delay."""
+    asked = [leaf.retry_after_s for leaf in leaves(ended.error) if isinstance(leaf, Unavailable)] if ended.error else []
+    known = [seconds for seconds in asked if seconds is not None]
+    return max(known) if known else delay_s

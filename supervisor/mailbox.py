@@ -1,0 +1,325 @@
+"""A mailbox: a bounded memory channel that outlives its reader, and never loses what it took in.
+
+What a reader has taken stays in the mailbox's custody until it is marked done. When the reader's `Custody`
+ends, for whatever reason, the rest goes back to the head, in its old order, with the attempt counted for
+what had been begun. So a crash costs a retry, never a message.
+
+Invariant: accepted == done + in_hand + evicted + queued. Order: first in, first out, per mailbox.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+import attrs
+import trio
+
+from .errors import MailboxClosed, MailboxFull
+from .incarnation import Incarnation, current
+
+T = TypeVar("T")
+
+
+class Overflow(enum.Enum):
+    """What a full mailbox does with one message more."""
+
+    BLOCK = "block"  # `send` waits, `send_nowait` raises MailboxFull
+    DROP_OLDEST = "drop_oldest"  # the head is evicted
+    DROP_NEWEST = "drop_newest"  # the message itself is evicted
+    DEAD_LETTER = "dead_letter"  # likewise, and `on_evicted` is expected to keep it
+
+
+class ReaderState(enum.Enum):
+    """Is anybody reading?"""
+
+    EXPECTED = "expected"  # nobody yet
+    PRESENT = "present"
+    RESTARTING = "restarting"  # the reader's next incarnation is on its way
+    STOPPED = "stopped"
+
+
+@attrs.define(eq=False)
+class Taken(Generic[T]):
+    """A message in custody. `attempt` is 1 the first time it is begun; `since` is when it was accepted (trio time)."""
+
+    item: T
+    since: float
+    attempt: int = 1
+    begun: bool = False
+
+
+@attrs.define(eq=False)
+class _Sender(Generic[T]):
+    """Somebody waiting for room, message in hand."""
+
+    item: T
+    accepted: bool = False
+    admitted: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+
+@attrs.frozen
+class MailboxStatistics:
+    """Counters since the beginning, and what is inside now. `oldest_since`: acceptance time of the queue's head."""
+
+    accepted: int
+    done: int
+    evicted: int
+    queued: int
+    in_hand: int
+    reader: ReaderState
+    oldest_since: float | None
+
+
+class Mailbox(Generic[T]):
+    """See the module. `capacity` counts what is queued (1 or more, `math.inf` allowed), not what is in hand.
+
+    `on_evicted(item, reason)` is told of every message that leaves unhandled; it must neither block nor raise.
+    One reader at a time.
+    """
+
+    def __init__(
+        self,
+        capacity: float,
+        overflow: Overflow = Overflow.BLOCK,
+        *,
+        on_evicted: Callable[[T, str], None] | None = None,
+    ) -> None:
+        if capacity < 1 or (capacity != math.inf and capacity != int(capacity)):
+            msg = f"a mailbox holds 1 or more messages, not {capacity!r}"
+            raise ValueError(msg)
+        self.capacity = capacity
+        self.overflow = overflow
+        self._on_evicted = on_evicted
+        self._queue: deque[Taken[T]] = deque()
+        self._custody: Custody[T] | None = None
+        self._readers = trio.lowlevel.ParkingLot()
+        self._senders: deque[_Sender[T]] = deque()
+        self._reader = ReaderState.EXPECTED
+        self._reader_left: set[trio.Event] = set()  # questions that must not outlive their reader
+        self._closed: str | None = None
+        self._accepted = self._done = self._evicted = 0
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    async def send(self, item: T) -> None:
+        """Put `item` at the tail; under BLOCK, wait for room first (in order of arrival). Raises `MailboxClosed`."""
+        if self.overflow is Overflow.BLOCK and self._closed is None and (self._full or self._senders):
+            await self._queue_up(_Sender(item))
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self.send_nowait(item)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _queue_up(self, sender: _Sender[T]) -> None:
+        self._senders.append(sender)
+        try:
+            await sender.admitted.wait()
+        finally:
+            if sender in self._senders:  # cancelled while still outside
+                self._senders.remove(sender)
+        if not sender.accepted:
+            raise MailboxClosed(self._closed)
+
+    def _admit(self) -> None:
+        """Let waiting senders in, first come first served, as far as there is room."""
+        while self._senders and not self._full:
+            sender = self._senders.popleft()
+            sender.accepted = True
+            self._accept(sender.item)
+            sender.admitted.set()
+
+    def send_nowait(self, item: T) -> None:
+        """Put `item` at the tail, or let the overflow policy decide. Raises `MailboxFull` (BLOCK only), `MailboxClosed`."""
+        if self._closed is not None:
+            raise MailboxClosed(self._closed)
+        if self._full:
+            if self.overflow is Overflow.BLOCK:
+                msg = f"the mailbox holds {len(self._queue)} of {self.capacity:g} messages"
+                raise MailboxFull(msg)
+            if self.overflow is not Overflow.DROP_OLDEST:
+                self._accepted += 1
+                self._evict(item, "overflow")
+                return
+            self._evict(self._queue.popleft().item, "overflow")
+        self._accept(item)
+
+    def _accept(self, item: T) -> None:
+        self._accepted += 1
+        self._queue.append(Taken(item, trio.current_time()))
+        self._readers.unpark()
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def custody(self) -> AsyncIterator[Custody[T]]:
+        """The right to read, for one reader. What it took and did not mark done goes back when the block ends."""
+        if self._custody is not None:
+            msg = "a mailbox has one reader at a time"
+            raise RuntimeError(msg)
+        custody = self._custody = Custody(self)
+        self._welcome(current())
+        try:
+            yield custody
+        finally:
+            self._custody = None
+            self._take_back(custody)
+
+    @asynccontextmanager
+    async def receive_batch(self, max_items: int) -> AsyncIterator[Batch[T]]:
+        """Wait for a message, take up to `max_items` that are there: one await, then everything.
+
+        ``async with mailbox.receive_batch(64) as batch: for taken in batch: ...; batch.done(taken)``.
+        Iterating begins an item. Raises `MailboxClosed` when nothing will come any more.
+        """
+        async with self.custody() as custody:
+            yield Batch(custody, await custody.receive(max_items))
+
+    # -- looking, and emptying -------------------------------------------------------------------
+
+    def statistics(self) -> MailboxStatistics:
+        """See `MailboxStatistics`."""
+        return MailboxStatistics(
+            accepted=self._accepted,
+            done=self._done,
+            evicted=self._evicted,
+            queued=len(self._queue),
+            in_hand=0 if self._custody is None else len(self._custody.in_hand),
+            reader=self._reader,
+            oldest_since=self._queue[0].since if self._queue else None,
+        )
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def evict(self, reason: str, *, keep: int = 0, oldest_first: bool = False) -> int:
+        """Take all but `keep` queued messages out, the newest first or the oldest; returns how many."""
+        count = max(0, len(self._queue) - keep)
+        for _ in range(count):
+            self._evict((self._queue.popleft() if oldest_first else self._queue.pop()).item, reason)
+        self._admit()
+        return count
+
+    def close(self, reason: str) -> None:
+        """End the mailbox: what is queued, and what is still given back, is evicted; waiting senders and readers are told."""
+        if self._closed is None:
+            self._closed = reason
+            self.evict(reason, oldest_first=True)
+            self._leave(ReaderState.STOPPED)
+            self._readers.unpark_all()
+            for sender in self._senders:
+                sender.admitted.set()
+            self._senders.clear()
+
+    @property
+    def _full(self) -> bool:
+        return len(self._queue) >= self.capacity
+
+    def _evict(self, item: T, reason: str) -> None:
+        self._evicted += 1
+        if self._on_evicted is not None:
+            self._on_evicted(item, reason)
+
+    def _take_back(self, custody: Custody[T]) -> None:
+        for taken in reversed(custody.in_hand):
+            if taken.begun:
+                taken.attempt += 1
+                taken.begun = False
+            if self._closed is None:
+                self._queue.appendleft(taken)
+            else:
+                self._evict(taken.item, self._closed)
+        custody.in_hand.clear()
+
+    # -- the reader's lives ----------------------------------------------------------------------
+
+    def _welcome(self, reader: Incarnation | None) -> None:
+        if reader is not None and self._reader is not ReaderState.PRESENT:
+            reader.on_end(lambda another_follows: self._leave(ReaderState.RESTARTING if another_follows else ReaderState.STOPPED))
+        self._reader = ReaderState.PRESENT
+
+    def _leave(self, state: ReaderState) -> None:
+        self._reader = state
+        for event in self._reader_left:
+            event.set()
+
+    @property
+    def reader(self) -> ReaderState:
+        """Is anybody reading?"""
+        return self._reader
+
+    def watch_reader(self, left: trio.Event) -> Callable[[], None]:
+        """Have `left` set when the present reader's incarnation ends; returns the way to unsubscribe."""
+        self._reader_left.add(left)
+        return lambda: self._reader_left.discard(left)
+
+
+class Custody(Generic[T]):
+    """What one reader holds. `in_hand` keeps the order in which it was taken."""
+
+    def __init__(self, mailbox: Mailbox[T]) -> None:
+        self._mailbox = mailbox
+        self.in_hand: dict[Taken[T], None] = {}
+
+    async def receive(self, max_items: int) -> list[Taken[T]]:
+        """At least one message, at most `max_items`. Raises `MailboxClosed`. Cancelled, it has taken nothing."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self.wait()
+        taken = self.receive_nowait(max_items)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return taken
+
+    async def wait(self) -> None:
+        """Return when there is something to take; at once if there is. Raises `MailboxClosed`."""
+        mailbox = self._mailbox
+        while not mailbox._queue:  # noqa: SLF001 - a custody is the mailbox's other half
+            if mailbox._closed is not None:  # noqa: SLF001
+                raise MailboxClosed(mailbox._closed)  # noqa: SLF001
+            await mailbox._readers.park()  # noqa: SLF001
+
+    def receive_nowait(self, max_items: int) -> list[Taken[T]]:
+        """What is there, at most `max_items`; perhaps nothing."""
+        mailbox = self._mailbox
+        queue = mailbox._queue  # noqa: SLF001
+        count = min(max_items, len(queue))
+        taken = [queue.popleft() for _ in range(count)]
+        self.in_hand.update(dict.fromkeys(taken))
+        mailbox._admit()  # noqa: SLF001
+        return taken
+
+    def begin(self, taken: Taken[T]) -> None:
+        """Work on `taken` starts now: if it comes back undone, that was an attempt."""
+        taken.begun = True
+
+    def done(self, taken: Taken[T]) -> None:
+        """`taken` is dealt with and leaves the mailbox for good. Raises KeyError when it is not in hand."""
+        del self.in_hand[taken]
+        self._mailbox._done += 1  # noqa: SLF001
+
+    def spare(self, taken: Taken[T]) -> None:
+        """If `taken` comes back, let that cost no attempt (its handling was not at fault)."""
+        taken.begun = False
+
+
+class Batch(Generic[T]):
+    """The result of one `receive_batch`."""
+
+    def __init__(self, custody: Custody[T], items: list[Taken[T]]) -> None:
+        self._custody = custody
+        self._items = items
+
+    def __iter__(self) -> Iterator[Taken[T]]:
+        for taken in self._items:
+            self._custody.begin(taken)
+            yield taken
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def done(self, taken: Taken[T]) -> None:
+        """`taken` is dealt with. Raises KeyError when it was already."""
+        self._custody.done(taken)
