@@ -120,10 +120,13 @@ def mutable_state(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
 
 def why_mutable(statement: ast.Assign | ast.AnnAssign) -> Iterator[str]:
     """What is wrong with an assignment at module level."""
-    annotated = isinstance(statement, ast.AnnAssign)
-    if last_name(statement.target if annotated else statement.targets[0]).startswith("__"):
+    target: ast.expr
+    if isinstance(statement, ast.AnnAssign):
+        target, annotation = statement.target, ast.unparse(statement.annotation)
+    else:
+        (target, *_), annotation = statement.targets, ""
+    if last_name(target).startswith("__"):
         return
-    annotation = ast.unparse(statement.annotation) if annotated else ""
     if is_container(statement.value):
         if not READ_ONLY.match(annotation):
             yield "a container at module level: make it a tuple, frozenset, MappingProxyType, or declare it Final[Mapping[...]]"
