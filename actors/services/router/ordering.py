@@ -29,11 +29,6 @@ class Reorder:
     _ends: bool = attrs.field(default=False, init=False)  # a `done` without a number came while others were missing
 
     @property
-    def waits(self) -> bool:
-        """True while a delta is missing that a later one waits for."""
-        return bool(self._held)
-
-    @property
     def end_seen(self) -> bool:
         """True when `done` has arrived and waits for an earlier delta."""
         return self._ends or any(delta.done for delta in self._held.values())

@@ -30,9 +30,9 @@ def wake_phrase_pattern(phrases: Sequence[str]) -> re.Pattern[str] | None:
 
 def without_wake_phrase(text: str, pattern: re.Pattern[str] | None) -> tuple[str, bool]:
     """`text` without the wake phrases it begins with and the punctuation after them; and whether there were any."""
-    rest = text.strip()
-    found = False
-    while pattern and (match := pattern.match(rest)):
-        rest = rest[match.end() :].lstrip(_AFTER_A_PHRASE)
-        found = True
-    return rest, found
+    start = 0
+    while pattern and (match := pattern.match(text, start)):
+        start = match.end()
+    if start == 0:
+        return text.strip(), False
+    return text[start:].lstrip(_AFTER_A_PHRASE).rstrip(), True

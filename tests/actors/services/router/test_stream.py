@@ -7,7 +7,6 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tars.actors.services.router.ordering import Delta, Reorder
 from tars.actors.services.router.sentences import Cutter
 from tars.actors.services.router.stream import Stream
 
@@ -119,15 +118,6 @@ def test_nothing_comes_after_the_end() -> None:
 
     assert () == stream.delta(0, None, " more.")
     assert ["End"] == stream.spoken
-
-
-def test_waiting_is_visible() -> None:
-    order = Reorder(8)
-    order.take(3, Delta("c"))
-
-    assert order.waits
-    assert (Delta("c"),) == order.give_up()
-    assert not order.waits
 
 
 @st.composite
