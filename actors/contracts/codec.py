@@ -176,8 +176,9 @@ def _not_read(payload: bytes, problem: str) -> DecodeError:
         payload.decode()
     except UnicodeDecodeError as error:
         return DecodeError(Reason.NOT_UTF8, f"byte {error.start} of {len(payload)} is not UTF-8")
-    # The reader has its own limit, above ours; only its words tell (orjson 3.10: recursion, 3.11 on: depth).
-    if "depth limit" in problem or "ecursion limit" in problem:
+    # The reader has its own limit, 1024, above ours; only its words tell: "array and object recursion depth exceeded"
+    # in orjson 3.10, "depth limit exceeded" in 3.13.
+    if "depth" in problem and "exceeded" in problem:
         return _too_deep()
     return DecodeError(Reason.NOT_JSON, problem)
 

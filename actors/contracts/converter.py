@@ -62,6 +62,7 @@ def make_converter() -> Converter:
         (int, read_int),
         (bool, read_bool),
         (float, read_float),
+        (Enum, read_enum),
         (bytes, read_nothing),
         (Path, read_nothing),
         (datetime, read_text(datetime.fromisoformat, "an ISO 8601 time")),
@@ -76,7 +77,6 @@ def make_converter() -> Converter:
     read_factories: tuple[tuple[Holds, Callable[[Any, Converter], Read]], ...] = (
         (lambda _: True, _refuse_type),
         (is_class, _class_reader),
-        (lambda cls: isinstance(cls, type) and issubclass(cls, Enum), lambda _, __: read_enum),
         (is_literal, literal_reader),
         (is_sequence, sequence_reader),
         (is_mapping, mapping_reader),

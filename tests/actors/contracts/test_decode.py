@@ -22,10 +22,10 @@ from tars.actors.contracts import (
 from tars.actors.contracts.stt import AudioFFTData, FinalTranscript
 from tars.supervisor.errors import TarsError
 
-EVENT = {"message_id": "m", "text": "hi", "lang": "en", "confidence": 0.5, "utt_id": None, "ts": 1.0, "is_final": True}
+EVENT: dict[str, Any] = {"message_id": "m", "text": "hi", "lang": "en", "confidence": 0.5, "utt_id": None, "ts": 1.0, "is_final": True}
 TRANSCRIPT = FinalTranscript(message_id="m", text="hi", confidence=0.5, ts=1.0)
-WRAPPED = {"id": "a", "type": "stt.final", "ts": 2.0, "source": "tars-stt", "data": EVENT}
-ENVELOPE = Envelope(**WRAPPED)  # type: ignore[arg-type]
+WRAPPED: dict[str, Any] = {"id": "a", "type": "stt.final", "ts": 2.0, "source": "tars-stt", "data": EVENT}
+ENVELOPE = Envelope(**WRAPPED)
 
 
 @attrs.frozen
@@ -55,7 +55,7 @@ class LooksLikeAnEnvelope:
     ],
 )
 def test_the_annotation_decides_what_is_delivered(document: Any, cls: type, event: Any, envelope: Envelope | None) -> None:
-    decoded = decode(orjson.dumps(document), cls)
+    decoded: Any = decode(orjson.dumps(document), cls)
 
     assert event == decoded.event
     assert envelope == decoded.envelope
@@ -64,7 +64,7 @@ def test_the_annotation_decides_what_is_delivered(document: Any, cls: type, even
 
 @pytest.mark.parametrize("payload", [b"", b"\xff\x00", b"{", orjson.dumps(WRAPPED)])
 def test_bytes_gets_the_payload_as_it_came_whatever_it_is(payload: bytes) -> None:
-    decoded = decode(payload, bytes)
+    decoded: Any = decode(payload, bytes)
 
     assert payload == decoded.event
     assert decoded.envelope is None

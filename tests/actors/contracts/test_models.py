@@ -97,7 +97,7 @@ EACH = pytest.mark.parametrize("cls", CONTRACTS, ids=lambda cls: cls.__name__)
 def test_the_least_a_sender_may_send_is_filled_with_the_defaults(cls: type) -> None:
     least, defaults = CONTRACTS[cls]
 
-    event = structure(cls, least)
+    event: Any = structure(cls, least)
 
     assert set(least) | set(defaults) == {field.name for field in attrs.fields(cls)}
     for name, default in defaults.items():
@@ -159,7 +159,7 @@ def test_what_is_sent_has_exactly_the_contract_s_fields_and_null_for_none(cls: t
 
 @EACH
 def test_a_value_cannot_be_changed(cls: type) -> None:
-    event = structure(cls, CONTRACTS[cls][0])
+    event: Any = structure(cls, CONTRACTS[cls][0])
 
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         setattr(event, attrs.fields(cls)[0].name, "x")
@@ -169,7 +169,7 @@ def test_a_value_cannot_be_changed(cls: type) -> None:
 @given(st.data())
 @EACH
 def test_any_value_comes_back_from_the_wire_as_it_was(cls: type, data: st.DataObject) -> None:
-    event = data.draw(st.builds(cls, **{field.name: _values(field.type) for field in attrs.fields(cls)}))
+    event: Any = data.draw(st.builds(cls, **{field.name: _values(field.type) for field in attrs.fields(cls)}))
 
     assert event == structure(cls, decode_json(encode(event)))
     assert event == structure(cls, unstructure(event))
@@ -191,7 +191,7 @@ def test_any_value_comes_back_from_the_wire_as_it_was(cls: type, data: st.DataOb
     ],
 )
 def test_ranges_and_closed_sets_hold_at_both_ends(cls: type, field: str, right: list[Any], wrong: list[Any]) -> None:
-    least = structure(cls, CONTRACTS[cls][0])
+    least: Any = structure(cls, CONTRACTS[cls][0])
     for value in right:
         assert value == getattr(structure(cls, {**CONTRACTS[cls][0], field: value}), field)
         assert value == getattr(attrs.evolve(least, **{field: value}), field)
@@ -253,7 +253,8 @@ def _accepts(annotation: Any, value: object) -> bool:
     for member in _members(annotation):
         plain = get_args(member)[0] if get_origin(member) is Annotated else member
         kinds |= {list} if get_origin(plain) is tuple else set()
-        kinds |= {float: {float, int}, int: {int}, str: {str}, bool: {bool}}.get(plain, {get_origin(plain)})
+        scalars: dict[Any, set[Any]] = {float: {float, int}, int: {int}, str: {str}, bool: {bool}}
+        kinds |= scalars.get(plain, {get_origin(plain)})
     return type(value) in kinds
 
 
