@@ -1,0 +1,111 @@
+"""From a config file to the tree it describes: ``application = "package.module:function"``, resolved and called.
+
+The runtime's own part of the file ends here: `application`, ``[log]`` and the stop deadline. Everything else
+belongs to the application, which is a function ``application(config: Config) -> SupervisorSpec``.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from .config import Config
+from .environment import Override
+from .errors import SpecError
+from .log import LogSettings
+from .problem import suggestion
+from .redact import redact
+from .spec import Child, SupervisorSpec
+
+DEFAULT_STOP_DEADLINE_S: Final = 9.0
+LONGEST_STOP_DEADLINE_S: Final = 3600.0
+
+_LOG_LEVEL: Final = Override("LOG_LEVEL", "log.level", lambda found: found.strip().lower())
+
+
+@attrs.frozen
+class Plan:
+    """What a config file comes to: the tree, and how the process around it behaves."""
+
+    spec: SupervisorSpec
+    log: LogSettings
+    stop_deadline_s: float
+
+
+def plan(path: Path, environ: Mapping[str, str]) -> Plan:
+    """Read `path` and build its tree; starts nothing. Raises `ConfigError` with everything that is wrong."""
+    config = Config.load(path, environ)
+    config.override(_LOG_LEVEL)
+    log = config.table("log", LogSettings)
+    stop_deadline_s = config.value("service.stop_deadline_s", float, default=DEFAULT_STOP_DEADLINE_S)
+    if not 0 < stop_deadline_s <= LONGEST_STOP_DEADLINE_S:
+        config.problem("service.stop_deadline_s", f"expected a number > 0 and <= {LONGEST_STOP_DEADLINE_S:g}, found {stop_deadline_s:g}")
+    spec = _build(config)
+    config.finish()
+    return Plan(spec, log, stop_deadline_s)
+
+
+def outline(spec: Child, depth: int = 0) -> Iterator[str]:
+    """The tree as text, one child per line, in start order: id, what it is, restart type, time to stop."""
+    indent = "  " * depth
+    stops = f"shutdown_s={spec.shutdown_s:g}"
+    if not isinstance(spec, SupervisorSpec):
+        yield f"{indent}{spec.id}  worker  {spec.restart.value}  {stops}"
+        return
+    limit = f"max_restarts={spec.max_restarts} in {spec.period_s:g} s"
+    yield f"{indent}{spec.id}  supervisor  {spec.strategy.value}  {spec.restart.value}  {limit}"
+    for child in spec.children:
+        yield from outline(child, depth + 1)
+
+
+def _build(config: Config) -> SupervisorSpec:
+    name = config.value("application", str, default="")
+    application = _resolve(config, name)
+    try:
+        spec = application(config)
+    except ImportError as error:
+        config.problem("application", _import_failed(name, error))
+    except SpecError as error:
+        config.problem("application", f'"{name}" describes a tree that cannot be: {redact(str(error))}')
+    else:
+        if isinstance(spec, SupervisorSpec):
+            return spec
+        config.problem("application", f'"{name}" gave a value of type {type(spec).__name__}, not a SupervisorSpec')
+    raise config.error()
+
+
+def _resolve(config: Config, name: str) -> Any:
+    """The function named; raises `ConfigError` with what is known so far: without it no table has an owner."""
+    if name == "":
+        if isinstance(config.raw.get("application", ""), str):  # else its type has been complained of
+            config.problem("application", 'is missing; expected "package.module:function"' + suggestion("application", config.raw))
+        raise config.error()
+    try:
+        found = pkgutil.resolve_name(name)
+    except (ImportError, SyntaxError) as error:
+        config.problem("application", _import_failed(name, error))
+    except AttributeError as error:
+        config.problem("application", f'"{name}" does not exist: {error}')
+    except ValueError:
+        config.problem("application", f'expected "package.module:function", found "{name}"')
+    else:
+        if callable(found):
+            return found
+        config.problem("application", f'"{name}" is of type {type(found).__name__}, not a function')
+    raise config.error()
+
+
+def _import_failed(name: str, error: ImportError | SyntaxError) -> str:
+    """Say whether the name is wrong or something inside it is, and where."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    asked = name.partition(":")[0]
+    if isinstance(error, ModuleNotFoundError) and error.name is not None and f"{asked}.".startswith(f"{error.name}."):
+        return f'"{name}" cannot be found: {error}; looked in the current folder and the installed packages of {sys.prefix}'
+    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames and isinstance(error, ImportError) else ""
+    return f'"{name}" cannot be imported: {redact(str(error))}{where}'

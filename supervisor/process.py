@@ -1,0 +1,135 @@
+"""One tree as a process: start it, stop it on a signal, turn its end into an exit code and one sentence.
+
+Exit codes: 0 stopped cleanly, 1 gave up, refused, or did not stop in time, 128 + n on a second signal n.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+import structlog
+import trio
+
+from .errors import Escalate, RestartIntensityExceeded, SpecError, StartFailed
+from .events import ChildExited, ChildStarted, Emit, Event
+from .log import event_logger
+from .redact import redact
+from .render import error_values
+from .restart import leaves
+from .signals import SignalWatch
+from .spec import SupervisorSpec
+from .stacks import stack_of
+from .tree import Supervisor, supervise
+
+CLEAN: Final = 0
+FAILED: Final = 1
+BAD_CONFIG: Final = 2
+
+_ENDINGS: Final = (RestartIntensityExceeded, Escalate, StartFailed, SpecError)
+
+
+@attrs.define
+class Roster:
+    """Who is alive, told by the events: what a stop that hangs is asked about. Read from another thread."""
+
+    emit: Emit
+    main_task: trio.lowlevel.Task | None = None
+    _alive: dict[str, int] = attrs.field(factory=dict)
+
+    def __call__(self, event: Event) -> None:
+        """An `Emit` that passes every event on."""
+        if isinstance(event, ChildStarted):
+            self._alive[event.path] = event.incarnation
+        elif isinstance(event, ChildExited):
+            self._alive.pop(event.path, None)
+        self.emit(event)
+
+    def stuck(self) -> list[str]:
+        """The paths that hold the others up: alive, with nothing alive below them."""
+        alive = sorted(self._alive.items())
+        return [f"{path} (incarnation {number})" for path, number in alive if not any(other.startswith(f"{path}/") for other, _ in alive)]
+
+    def report(self) -> Iterator[str]:
+        """Children, then the stacks of all threads, then of all trio tasks. What is surest comes first."""
+        yield from (f"  {each}" for each in self.stuck() or ["no child that had started"])
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        for ident, frame in sys._current_frames().items():  # noqa: SLF001 - public in all but name: the docs list it
+            yield f"thread {names.get(ident, ident)}:"
+            yield "".join(traceback.format_stack(frame)).rstrip()
+        if self.main_task is not None:
+            yield stack_of(self.main_task)
+
+
+def run(spec: SupervisorSpec, *, stop_deadline_s: float) -> int:
+    """Run `spec` until it ends or a signal ends it; returns the exit code. Call it in the main thread, once per process."""
+    log = structlog.get_logger()
+    roster = Roster(event_logger(log))
+    watch = SignalWatch(stop_deadline_s, roster.report)
+    try:
+        trio.run(_serve, spec, roster, watch)
+    except (BaseExceptionGroup, KeyboardInterrupt) as error:  # all that leaves a nursery does so in a group
+        code, said = verdict(error)
+        if said is None:
+            raise
+        log.critical("service_failed", code=code, **error_values(error, with_traceback=False))
+        print(f"tars: {spec.id}: {redact(said)}", file=sys.stderr, flush=True)  # noqa: T201 - the one sentence for the user
+        return code
+    finally:
+        watch.keep()
+    log.info("service_stopped")
+    return CLEAN
+
+
+def verdict(error: BaseException) -> tuple[int, str | None]:
+    """The exit code for what came out of the tree and what to say; None for what is a fault of the runtime."""
+    found = leaves(error)
+    if any(isinstance(leaf, KeyboardInterrupt) for leaf in found):
+        return 128 + signal.SIGINT, "interrupted"
+    for leaf in found:
+        if isinstance(leaf, SystemExit):
+            return leaf.code if isinstance(leaf.code, int) else FAILED, f"an actor asked the process to exit ({leaf.code})"
+    if all(isinstance(leaf, _ENDINGS) for leaf in found):
+        return FAILED, "; ".join(_sentence(leaf) for leaf in found)
+    return FAILED, None
+
+
+def _sentence(error: BaseException) -> str:
+    match error:
+        case Escalate():
+            return f"gave up: {error.reason}"
+        case RestartIntensityExceeded():
+            return f"gave up: {error}"
+        case _:
+            return str(error)
+
+
+async def _serve(spec: SupervisorSpec, roster: Roster, watch: SignalWatch) -> None:
+    roster.main_task = trio.lowlevel.current_task()
+    log = structlog.get_logger()
+    supervisor: Supervisor | None = None
+    over = trio.Event()  # the start is: it succeeded, or was cancelled
+    starting = trio.CancelScope()
+
+    async def stop_when_asked() -> None:
+        await watch.asked.wait()
+        log.info("stop_requested", signal=watch.received.name if watch.received else None, deadline_s=watch.deadline_s)
+        starting.cancel()
+        await over.wait()
+        if supervisor is not None:
+            await supervisor.stop()
+
+    with watch.listening():
+        async with trio.open_nursery() as around:
+            around.start_soon(stop_when_asked)
+            async with trio.open_nursery() as inside:
+                with starting:
+                    supervisor = await inside.start(supervise, spec, roster)
+                    log.info("service_started", service=spec.id)
+                over.set()
+            around.cancel_scope.cancel()
