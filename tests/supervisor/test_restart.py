@@ -58,8 +58,12 @@ def test_in_a_group_the_worst_leaf_decides(together: list[BaseException], kind: 
     assert kind is classify(BaseExceptionGroup("", together[::-1])).kind
 
 
-LEAF = st.sampled_from([Stop, lambda: Unavailable("x"), lambda: Escalate("x"), lambda: ValueError("x"), KeyboardInterrupt]).map(lambda make: make())
-TREE = st.recursive(LEAF, lambda inner: st.lists(inner, min_size=1, max_size=3).map(lambda errors: BaseExceptionGroup("", errors)), max_leaves=8)
+LEAF = st.sampled_from([Stop, lambda: Unavailable("x"), lambda: Escalate("x"), lambda: ValueError("x"), KeyboardInterrupt]).map(
+    lambda make: make()
+)
+TREE = st.recursive(
+    LEAF, lambda inner: st.lists(inner, min_size=1, max_size=3).map(lambda errors: BaseExceptionGroup("", errors)), max_leaves=8
+)
 
 
 @given(TREE)

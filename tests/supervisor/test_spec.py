@@ -91,12 +91,12 @@ def test_a_duplicate_id_is_named() -> None:
 
 @pytest.mark.parametrize("auto_shutdown", [AutoShutdown.ANY_SIGNIFICANT, AutoShutdown.ALL_SIGNIFICANT])
 def test_a_permanent_significant_child_is_refused(auto_shutdown: AutoShutdown) -> None:
-    with pytest.raises(SpecError, match="'boss'.*significant"):
+    with pytest.raises(SpecError, match=r"'boss'.*significant"):
         SupervisorSpec("root", [ChildSpec("boss", start, significant=True)], auto_shutdown=auto_shutdown)
 
 
 def test_a_significant_child_under_never_is_refused() -> None:
-    with pytest.raises(SpecError, match="'boss'.*significant"):
+    with pytest.raises(SpecError, match=r"'boss'.*significant"):
         SupervisorSpec("root", [ChildSpec("boss", start, restart=Restart.TRANSIENT, significant=True)])
 
 

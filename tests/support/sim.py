@@ -26,6 +26,9 @@ from .sim_world import Sim
 
 Scenario = Callable[..., Awaitable[None]]
 
+HOOKS = ("_ALLOW_DETERMINISTIC_SCHEDULING", "_r")
+"""trio's private names: a bool that makes the scheduler shuffle by `_r`, and the `random.Random` it shuffles by."""
+
 MAX_VIRTUAL_S = 1e7
 """A scenario still running after this many virtual seconds is deadlocked: nothing in it had an earlier deadline."""
 MAX_STEPS = 200_000
@@ -53,6 +56,11 @@ def require_scheduler_hooks(module: ModuleType = trio_run) -> None:
     if not isinstance(getattr(module, "_r", None), random.Random):
         msg = f"trio {trio.__version__} has no random.Random _core._run._r: find its new name, change it in sim.py"
         raise SchedulerHooksMissing(msg)
+
+
+def scheduler_state() -> tuple[bool, object]:
+    """What `seeded_scheduler` changes, and puts back."""
+    return trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r.getstate()
 
 
 @contextmanager

@@ -1,0 +1,108 @@
+"""The simulation itself: seeded, deterministic, and loud when trio takes its hooks away (B8)."""
+
+from __future__ import annotations
+
+import random
+import types
+
+import pytest
+import trio
+
+from support.sim import HOOKS, SchedulerHooksMissing, Stalled, require_scheduler_hooks, scheduler_state, seeded_scheduler, seeds, sim
+from support.sim_world import Sim
+
+
+def test_trio_still_has_the_names_that_the_simulation_leans_on() -> None:
+    require_scheduler_hooks()
+
+
+@pytest.mark.parametrize("missing", HOOKS)
+def test_a_renamed_hook_is_named_in_the_failure(missing: str) -> None:
+    later_trio = types.ModuleType("later_trio")
+    vars(later_trio).update(dict(zip(HOOKS, (False, random.Random()), strict=True)))
+    require_scheduler_hooks(later_trio)
+    del vars(later_trio)[missing]
+
+    with pytest.raises(SchedulerHooksMissing, match=rf"{missing}: find its new name, change it in sim\.py"):
+        require_scheduler_hooks(later_trio)
+
+
+def test_the_hooks_are_put_back_after_a_run() -> None:
+    before = scheduler_state()
+    with seeded_scheduler(3):
+        inside = scheduler_state()
+
+    assert before != inside
+    assert before == scheduler_state()
+
+
+async def five_racers(world: Sim) -> None:
+    async def race(name: str) -> None:
+        for lap in ("1", "2", "3"):
+            world.note(name, lap)
+            await trio.sleep(world.random.choice((0.0, 1.0)))
+
+    async with trio.open_nursery() as nursery:
+        for name in "abcde":
+            nursery.start_soon(race, name)
+
+
+def test_the_same_seed_gives_the_same_trace_a_hundred_times() -> None:
+    traces = {tuple(sim(7, five_racers).render()) for _ in range(100)}
+
+    assert len(traces) == 1
+
+
+def test_different_seeds_give_different_interleavings() -> None:
+    traces = {tuple(sim(seed, five_racers).render()) for seed in range(200)}
+
+    assert len(traces) > 190
+
+
+def test_time_is_virtual() -> None:
+    async def sleep_a_week(world: Sim) -> None:
+        await trio.sleep(7 * 24 * 3600)
+        world.note("woke")
+
+    assert sim(0, sleep_a_week).times("woke") == [7 * 24 * 3600]
+
+
+def test_a_deadlock_fails_instead_of_hanging() -> None:
+    async def wait_for_nobody(_: Sim) -> None:
+        await trio.sleep_forever()
+
+    with pytest.raises(Stalled, match="deadlock"):
+        sim(0, wait_for_nobody)
+
+
+def test_a_loop_without_end_fails_instead_of_hanging() -> None:
+    async def spin(_: Sim) -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+
+    with pytest.raises(Stalled, match="task steps"):
+        sim(0, spin)
+
+
+def test_a_failure_names_its_seed_and_shows_the_trace() -> None:
+    @seeds(10)
+    async def fails_on_seed_four(world: Sim) -> None:
+        world.note("something", "happened")
+
+        assert world.seed != 4
+
+    with pytest.raises(AssertionError) as failure:
+        fails_on_seed_four()
+
+    (note,) = failure.value.__notes__
+
+    assert note.startswith("seed 4; the trace:")
+    assert "something happened" in note
+
+
+def test_the_scenario_can_be_cancelled_at_any_step() -> None:
+    total = sim(0, five_racers).steps
+    laps = {len(sim(0, five_racers, cancel_at_step=step).trace) for step in range(1, total)}
+
+    assert {5, 15} <= laps | {5}
+    assert len(laps) > 3
