@@ -78,7 +78,7 @@ class Engine:
                 if not self.born and self.stopping is None and not self._restless:
                     self._give_birth(unborn, on_born, now)
                 self._act(now)
-                with trio.move_on_at(min(next_due_at(self._restless), self._lives.next_press_at())):
+                with trio.move_on_at(min(next_due_at(self._restless, now), self._lives.next_press_at())):
                     await self._wake.wait()
 
     def _give_birth(self, unborn: list[Row], on_born: Callable[[], None], now: float) -> None:

@@ -59,7 +59,7 @@ class _Sender(Generic[T]):
 
     item: T
     accepted: bool = False
-    admitted: trio.Event = attrs.field(factory=trio.Event, init=False)
+    task: trio.lowlevel.Task = attrs.field(factory=trio.lowlevel.current_task, init=False)
 
 
 @attrs.frozen
@@ -89,7 +89,7 @@ class Mailbox(Generic[T]):
         *,
         on_evicted: Callable[[T, str], None] | None = None,
     ) -> None:
-        if capacity < 1 or (capacity != math.inf and capacity != int(capacity)):
+        if not (capacity == math.inf or (capacity >= 1 and capacity == int(capacity))):
             msg = f"a mailbox holds 1 or more messages, not {capacity!r}"
             raise ValueError(msg)
         self.capacity = capacity
@@ -117,11 +117,12 @@ class Mailbox(Generic[T]):
 
     async def _queue_up(self, sender: _Sender[T]) -> None:
         self._senders.append(sender)
-        try:
-            await sender.admitted.wait()
-        finally:
-            if sender in self._senders:  # cancelled while still outside
-                self._senders.remove(sender)
+
+        def leave(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+            self._senders.remove(sender)  # in the same step as the cancellation: a message is in or out, never half
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(leave)
         if not sender.accepted:
             raise MailboxClosed(self._closed)
 
@@ -131,7 +132,7 @@ class Mailbox(Generic[T]):
             sender = self._senders.popleft()
             sender.accepted = True
             self._accept(sender.item)
-            sender.admitted.set()
+            trio.lowlevel.reschedule(sender.task)
 
     def send_nowait(self, item: T) -> None:
         """Put `item` at the tail, or let the overflow policy decide. Raises `MailboxFull` (BLOCK only), `MailboxClosed`."""
@@ -208,12 +209,12 @@ class Mailbox(Generic[T]):
         """End the mailbox: what is queued, and what is still given back, is evicted; waiting senders and readers are told."""
         if self._closed is None:
             self._closed = reason
+            senders, self._senders = self._senders, deque()
             self.evict(reason, oldest_first=True)
             self._leave(ReaderState.STOPPED)
             self._readers.unpark_all()
-            for sender in self._senders:
-                sender.admitted.set()
-            self._senders.clear()
+            for sender in senders:
+                trio.lowlevel.reschedule(sender.task)
 
     @property
     def _full(self) -> bool:

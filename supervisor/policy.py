@@ -103,9 +103,12 @@ def to_start(rows: Iterable[Row], now: float, *, grouped: bool) -> Sequence[Row]
     return wanted
 
 
-def next_due_at(rows: Iterable[Row]) -> float:
-    """When the first backoff ends; infinity when none is running."""
-    return min((row.due_at for row in rows if row.state is ChildState.BACKOFF), default=math.inf)
+def next_due_at(rows: Iterable[Row], now: float) -> float:
+    """When the next backoff ends; infinity when none is running.
+
+    What is due already, and still waits, waits for another row to move, not for time.
+    """
+    return min((row.due_at for row in rows if row.state is ChildState.BACKOFF and row.due_at > now), default=math.inf)
 
 
 def _due(row: Row, now: float) -> bool:

@@ -128,7 +128,7 @@ class Supervisor:
             ChildInfo(
                 id=child_id,
                 path=row.path,
-                state=row.state,
+                state=ChildState.STARTING if row.by_operator and not row.state.active else row.state,
                 incarnation=row.incarnation,
                 kind="supervisor" if isinstance(row.spec, SupervisorSpec) else "worker",
                 due_in_s=max(0.0, row.due_at - now) if row.state is ChildState.BACKOFF else None,
@@ -193,6 +193,8 @@ class Supervisor:
     def _find_stopped(self, child_id: str) -> Row:
         self._refuse_when_stopping()
         row = self._engine.find(child_id)
+        if row.by_operator:
+            raise Running(child_id)
         if row.state is ChildState.BACKOFF or (row.state is ChildState.STARTING and row.incarnation > 1):
             raise Restarting(child_id)
         if row.state is not ChildState.STOPPED:
@@ -206,7 +208,7 @@ class Supervisor:
         spec: Child = child[0]
         known = self._engine.rows.get(spec.id)
         if known is not None:
-            raise AlreadyStarted(spec.id) if known.state.active else AlreadyPresent(spec.id)
+            raise AlreadyStarted(spec.id) if known.state.active or known.by_operator else AlreadyPresent(spec.id)
         check_child(self.spec, spec, set())
         return spec
 
