@@ -7,11 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from support.contract_broker import MosquittoSide, mosquitto_side
-
-pytest.register_assert_rewrite("support.transport_contract")
-
-from support.transport_contract import TransportContract  # noqa: E402 - its asserts are to be rewritten first
-from tars.actors.mqtt.aiomqtt_transport import AiomqttTransport  # noqa: E402
+from support.transport_contract import TransportContract
+from tars.actors.mqtt.aiomqtt_transport import AiomqttTransport
 
 
 class TestAiomqttTransport(TransportContract):
