@@ -12,6 +12,8 @@ What is exported here is the public API; everything else may change.
 
 from .asking import Ask, ask
 from .backoff import NO_BACKOFF, Backoff
+from .config import Config, ConfigError
+from .environment import Override
 from .errors import (
     ActorRestarting,
     ActorStopped,
@@ -45,10 +47,77 @@ from .events import (
     RestartScheduled,
     SupervisorStopped,
 )
-from .incarnation import ExitReason, ExitRequest, trap_exit
+from .incarnation import ExitReason, ExitRequest, Incarnation, current, trap_exit
 from .mailbox import Batch, Custody, Mailbox, MailboxStatistics, Overflow, ReaderState, Taken
 from .policy import ChildState
 from .restart import Exit, ExitKind, Restart
 from .spec import BRUTAL, INFINITY, ChildSpec, SupervisorSpec
 from .strategy import AutoShutdown, Strategy
+from .structure import within
 from .tree import ChildCounts, ChildInfo, Supervisor, supervise
+
+__all__ = [
+    "BRUTAL",
+    "INFINITY",
+    "NO_BACKOFF",
+    "ActorRestarting",
+    "ActorStopped",
+    "AlreadyPresent",
+    "AlreadyStarted",
+    "Ask",
+    "AskFailed",
+    "AutoShutdown",
+    "Backoff",
+    "Batch",
+    "ChildCounts",
+    "ChildExited",
+    "ChildInfo",
+    "ChildSpec",
+    "ChildStarted",
+    "ChildState",
+    "ChildStuck",
+    "Config",
+    "ConfigError",
+    "Custody",
+    "DeadLettered",
+    "Emit",
+    "Escalate",
+    "Event",
+    "Exit",
+    "ExitKind",
+    "ExitReason",
+    "ExitRequest",
+    "GroupRestart",
+    "Incarnation",
+    "IntensityExceeded",
+    "Mailbox",
+    "MailboxClosed",
+    "MailboxFull",
+    "MailboxStatistics",
+    "NotFound",
+    "Overflow",
+    "Override",
+    "ReaderState",
+    "Refused",
+    "Restart",
+    "RestartIntensityExceeded",
+    "RestartScheduled",
+    "Restarting",
+    "Running",
+    "SpecError",
+    "StartFailed",
+    "Stop",
+    "Strategy",
+    "Supervisor",
+    "SupervisorSpec",
+    "SupervisorStopped",
+    "Taken",
+    "TarsError",
+    "TooSlow",
+    "Unavailable",
+    "ask",
+    "current",
+    "supervise",
+    "trap_exit",
+    "within",
+]

@@ -32,7 +32,7 @@ class Ask(Generic[T]):
             self._answered.set()
 
 
-async def ask(mailbox: Mailbox[Any], message: object, timeout_s: float) -> Any:  # noqa: ANN401 - the reply is the actor's
+async def ask(mailbox: Mailbox[Any], message: object, timeout_s: float) -> Any:
     """Send `message` as an `Ask` and wait for its reply, at most `timeout_s` seconds in all.
 
     Raises `ActorStopped` or `ActorRestarting` as soon as the reader's incarnation ends or when it is already

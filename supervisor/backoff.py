@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import attrs
 
@@ -59,4 +60,4 @@ def _number(name: str, value: object) -> float:
     return value
 
 
-NO_BACKOFF = Backoff(initial_s=0.0, max_s=0.0, jitter=0.0)
+NO_BACKOFF: Final = Backoff(initial_s=0.0, max_s=0.0, jitter=0.0)

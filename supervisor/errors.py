@@ -16,7 +16,7 @@ class TarsError(Exception):
 # -- what an actor says -------------------------------------------------------------------------
 
 
-class Stop(Exception):  # noqa: N818 - a word of OTP's ({shutdown, Term}), not an error
+class Stop(Exception):
     """An actor ends on purpose (OTP's ``{shutdown, Term}``).
 
     A permanent child is restarted all the same, a transient one is not.
@@ -27,7 +27,7 @@ class Stop(Exception):  # noqa: N818 - a word of OTP's ({shutdown, Term}), not a
         self.reason = reason
 
 
-class Unavailable(Exception):  # noqa: N818 - states a fact about the outside, not a fault of the actor
+class Unavailable(Exception):
     """Something outside is missing (a broker, a backend): restart me with backoff.
 
     Costs neither restart intensity nor ``max_consecutive``. `retry_after_s` replaces the computed backoff
@@ -39,7 +39,7 @@ class Unavailable(Exception):  # noqa: N818 - states a fact about the outside, n
         self.retry_after_s = retry_after_s
 
 
-class Escalate(Exception):  # noqa: N818 - an instruction
+class Escalate(Exception):
     """Nobody below can mend this: every supervisor up to the root gives up, without a restart."""
 
     def __init__(self, reason: object) -> None:

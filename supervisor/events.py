@@ -97,5 +97,7 @@ class SupervisorStopped:
     took_s: float
 
 
-Event: TypeAlias = ChildStarted | ChildExited | RestartScheduled | GroupRestart | IntensityExceeded | ChildStuck | DeadLettered | SupervisorStopped
+Event: TypeAlias = (
+    ChildStarted | ChildExited | RestartScheduled | GroupRestart | IntensityExceeded | ChildStuck | DeadLettered | SupervisorStopped
+)
 Emit: TypeAlias = Callable[[Event], None]

@@ -104,7 +104,7 @@ class Lives:
         try:
             with life.scope:
                 await self.start_of(row)(task_status=_Started(self, row, life))
-        except BaseException as raised:  # noqa: BLE001 - the one place where a child's failure, whatever it is, becomes a value
+        except BaseException as raised:
             if any(isinstance(leaf, trio.Cancelled) for leaf in leaves(raised)):
                 raise  # not of our scope: this supervisor itself is broken, and trio is clearing up
             error = raised
@@ -135,7 +135,7 @@ class _Started:
     row: Row
     life: Incarnation
 
-    def started(self, value: Any = None) -> None:  # noqa: ANN401, ARG002 - trio's signature; the value has no reader
+    def started(self, value: Any = None) -> None:  # noqa: ARG002 - trio's signature; the value has no reader
         """The child can take messages. Raises RuntimeError when called twice."""
         if self.life.started_at is not None:
             msg = f"{self.row.path}: task_status.started() was called twice by one incarnation"

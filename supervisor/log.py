@@ -22,6 +22,7 @@ import attrs
 import orjson
 import structlog
 
+from .incarnation import current
 from .redact import redact
 from .render import Level, error_values, event_logger, plain, render
 
@@ -84,7 +85,7 @@ def configure(settings: LogSettings, stream: TextIO) -> Log:
     log = Log(sinks)
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, structlog.processors.StackInfoRenderer(), _finish],
+        processors=[_who, structlog.contextvars.merge_contextvars, structlog.processors.StackInfoRenderer(), _finish],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: log,
         cache_logger_on_first_use=True,
@@ -107,6 +108,14 @@ def _line(level: str, event: object, values: dict[str, Any]) -> Line:
     now = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
     line: Line = {"ts": f"{now}Z", "level": level, "event": redact(str(event))}
     return line | {f"{key}_" if key in line else key: plain(key, value) for key, value in values.items()}
+
+
+def _who(_logger: Any, _method: str, values: Any) -> Any:
+    """Every line inside an actor says which actor, and which of its lives; a line about another one says so itself."""
+    life = current()
+    if life is not None and "actor" not in values:
+        return {"actor": life.path, "incarnation": life.number, **values}
+    return values
 
 
 def _finish(_logger: Any, method: str, values: Any) -> tuple[tuple[Line], dict[str, Any]]:

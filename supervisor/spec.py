@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
@@ -23,6 +23,10 @@ BRUTAL: Final = 0.0
 """``shutdown_s=BRUTAL``: cancel at once, and wait for nothing."""
 INFINITY: Final = math.inf
 """``shutdown_s=INFINITY``: wait for ever."""
+
+
+def _children(children: Iterable[ChildSpec | SupervisorSpec]) -> tuple[ChildSpec | SupervisorSpec, ...]:
+    return tuple(children)
 
 
 @attrs.frozen
@@ -60,7 +64,7 @@ class SupervisorSpec:
     """
 
     id: str
-    children: Sequence[ChildSpec | SupervisorSpec] = attrs.field(converter=tuple)
+    children: Sequence[ChildSpec | SupervisorSpec] = attrs.field(converter=_children)
     strategy: Strategy = attrs.field(default=Strategy.ONE_FOR_ONE, kw_only=True)
     max_restarts: int = attrs.field(default=3, kw_only=True)
     period_s: float = attrs.field(default=5.0, kw_only=True)
@@ -83,7 +87,9 @@ class SupervisorSpec:
         _require(limit is None or (_is_int(limit) and limit >= 0), where, "max_consecutive", "None or an integer >= 0", limit)
         if self.strategy is Strategy.SIMPLE_ONE_FOR_ONE:
             _require(len(self.children) == 1, where, "children", "exactly one template", len(self.children))
-            _require(self.auto_shutdown is AutoShutdown.NEVER, where, "auto_shutdown", "NEVER for a dynamic supervisor (D8)", self.auto_shutdown)
+            _require(
+                self.auto_shutdown is AutoShutdown.NEVER, where, "auto_shutdown", "NEVER for a dynamic supervisor (D8)", self.auto_shutdown
+            )
         seen: set[str] = set()
         for child in self.children:
             check_child(self, child, seen)

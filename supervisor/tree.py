@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from .engine import Engine
-from .errors import ActorStopped, AlreadyPresent, AlreadyStarted, NotFound, Restarting, Running, SpecError
+from .errors import ActorStopped, AlreadyPresent, AlreadyStarted, Restarting, Running, SpecError
 from .events import Emit, SupervisorStopped
 from .incarnation import ExitReason, ExitRequest, current, trap_exit
 from .lives import bind
@@ -142,7 +142,7 @@ class Supervisor:
         supervisors = sum(isinstance(row.spec, SupervisorSpec) for row in rows)
         return ChildCounts(len(rows), sum(row.state.active for row in rows), supervisors, len(rows) - supervisors)
 
-    async def start_child(self, *child: Any) -> str:  # noqa: ANN401 - a dynamic supervisor hands its arguments on
+    async def start_child(self, *child: Any) -> str:
         """Add a child at the end and start it; returns its id when it has started (or declined to).
 
         Takes a `ChildSpec` or `SupervisorSpec`; a dynamic supervisor takes the arguments to append to its
