@@ -7,6 +7,7 @@ a test calls it, so a release that moves one fails there, loudly, and not on a r
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Final
 
 import aiomqtt
@@ -52,10 +53,10 @@ def retrieve_exceptions(client: aiomqtt.Client) -> None:
             future.exception()
 
 
-def use_socket(client: paho.Client, sock: BufferedSocket) -> None:
+def use_socket(client: paho.Client, sock: socket.socket | BufferedSocket) -> None:
     """Let the next connect take `sock` instead of opening one (on this instance only)."""
 
-    def create_socket() -> BufferedSocket:
+    def create_socket() -> socket.socket | BufferedSocket:
         return sock
 
     client._create_socket = create_socket  # type: ignore[method-assign]  # noqa: SLF001

@@ -55,7 +55,7 @@ class Mosquitto:
     """`async with Mosquitto(config=[...]) as broker:` runs one broker on 127.0.0.1:`broker.port`.
 
     `config` are lines of mosquitto.conf for its one listener, e.g. ``"max_packet_size 2000"``; the default lets
-    everybody in. `persistent` keeps sessions and messages in a file at every change, so that they survive `kill`.
+    everybody in. `persistent` keeps sessions and messages in a file, written by `save` and `terminate`.
     """
 
     config: Sequence[str] = ("allow_anonymous true",)
@@ -97,7 +97,7 @@ class Mosquitto:
             *self.config,
         ]
         if self.persistent:
-            lines += ["persistence true", f"persistence_location {self.directory}/", "autosave_interval 1", "autosave_on_changes true"]
+            lines += ["persistence true", f"persistence_location {self.directory}/", "autosave_interval 0"]
         config.write_text("\n".join(lines) + "\n")
         with (self.directory / "stderr.log").open("ab") as stderr:
             self._process = subprocess.Popen([program, "-c", str(config)], stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)  # noqa: ASYNC220 - it only forks
@@ -150,6 +150,18 @@ class Mosquitto:
         self._process.send_signal(with_signal)
         self._process.wait(START_TIMEOUT_S)
         self._process = None
+
+    async def save(self) -> None:
+        """Have sessions and messages written to the file now (SIGUSR1), and return when they are. Only for a `persistent` broker."""
+        file = self.directory / "mosquitto.db"
+        before = file.stat().st_ino if file.exists() else None
+        self.process.send_signal(signal.SIGUSR1)
+        with trio.fail_after(START_TIMEOUT_S):
+            # Mosquitto writes another file and renames it. Polls: it tells nobody.
+            while True:
+                if file.exists() and file.stat().st_ino != before:
+                    return
+                await trio.sleep(0.002)
 
     async def restart(self) -> None:
         """Start again on the same port, killing what still runs there."""
