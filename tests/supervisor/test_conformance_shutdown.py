@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 import trio
 
 from support.sim import seeds
-from support.sim_children import Boom, Life, raise_in_finally, swallow_cancel, tidy_up, trap
+from support.sim_children import Behaviour, Boom, Life, raise_in_finally, swallow_cancel, tidy_up, trap
 from support.sim_world import Sim, root, states
 from tars.supervisor import (
     BRUTAL,
@@ -63,7 +61,7 @@ async def test_brutal_gives_no_grace_even_to_a_child_that_traps_exits(world: Sim
 
 @pytest.mark.parametrize("slow", [trap(120), tidy_up(120)], ids=["traps", "shields"])
 @seeds(50)
-async def test_infinity_waits_however_long_it_takes(world: Sim, slow: functools.partial[None]) -> None:
+async def test_infinity_waits_however_long_it_takes(world: Sim, slow: Behaviour) -> None:
     async with world.running(root(world.child("a", slow, shutdown_s=INFINITY))) as sup:
         await sup.stop()
 

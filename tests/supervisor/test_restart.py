@@ -58,8 +58,12 @@ def test_in_a_group_the_worst_leaf_decides(together: list[BaseException], kind: 
     assert kind is classify(BaseExceptionGroup("", together[::-1])).kind
 
 
-LEAF = st.sampled_from([Stop, lambda: Unavailable("x"), lambda: Escalate("x"), lambda: ValueError("x"), KeyboardInterrupt]).map(
-    lambda make: make()
+LEAF: st.SearchStrategy[BaseException] = st.one_of(
+    st.builds(Stop),
+    st.builds(Unavailable, st.just("x")),
+    st.builds(Escalate, st.just("x")),
+    st.builds(ValueError),
+    st.builds(KeyboardInterrupt),
 )
 TREE = st.recursive(
     LEAF, lambda inner: st.lists(inner, min_size=1, max_size=3).map(lambda errors: BaseExceptionGroup("", errors)), max_leaves=8

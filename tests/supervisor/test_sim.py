@@ -8,7 +8,18 @@ import types
 import pytest
 import trio
 
-from support.sim import HOOKS, SchedulerHooksMissing, Stalled, require_scheduler_hooks, scheduler_state, seeded_scheduler, seeds, sim
+from support.sim import (
+    HOOKS,
+    SchedulerHooksMissing,
+    Stalled,
+    TasksLeft,
+    require_scheduler_hooks,
+    scheduler_state,
+    seeded_scheduler,
+    seeds,
+    sim,
+)
+from support.sim_children import after
 from support.sim_world import Sim
 
 
@@ -82,6 +93,25 @@ def test_a_loop_without_end_fails_instead_of_hanging() -> None:
 
     with pytest.raises(Stalled, match="task steps"):
         sim(0, spin)
+
+
+def test_a_task_left_behind_fails_the_run() -> None:
+    async def leak(_: Sim) -> None:
+        trio.lowlevel.spawn_system_task(trio.sleep_forever)
+
+    with pytest.raises(TasksLeft, match="1 tasks left"):
+        sim(0, leak)
+
+
+def test_a_second_incarnation_beside_the_first_fails_the_run() -> None:
+    async def double(world: Sim) -> None:
+        child = world.child("a", after(1))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(child.start)
+            await nursery.start(child.start)
+
+    with pytest.raises(AssertionError, match="a second incarnation of a at 0"):
+        sim(0, double)
 
 
 def test_a_failure_names_its_seed_and_shows_the_trace() -> None:

@@ -139,7 +139,7 @@ def seeds(count: int) -> Callable[[Scenario], Callable[..., None]]:
                 sim(seed, functools.partial(scenario, **arguments))
 
         # pytest asks for every parameter it sees as a fixture: the world is ours to give
-        del test.__wrapped__  # type: ignore[attr-defined]
+        del test.__wrapped__
         signature = inspect.signature(scenario)
         test.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
         return test
