@@ -75,6 +75,8 @@ class AiomqttLink:
         self._paho.on_publish = self._on_publish
         self._paho.on_subscribe = self._on_answer
         self._paho.on_unsubscribe = self._on_answer
+        self._paho.on_socket_register_write = self._on_want_write
+        self._paho.on_socket_unregister_write = self._on_wrote_all
         self._paho.manual_ack_set(on=True)
         self._paho.max_inflight_messages = 0
         # Its lines say nothing that our errors do not, and it formats one for every packet.
@@ -188,9 +190,6 @@ class AiomqttLink:
                 max_qos=getattr(properties, "MaximumQoS", 2),
                 retain_available=bool(getattr(properties, "RetainAvailable", 1)),
             )
-            # aiomqtt's own take a detour for other threads; the connect was the last thing in another thread.
-            client.on_socket_register_write = self._on_want_write
-            client.on_socket_unregister_write = self._on_wrote_all
         self._aiomqtt_on_connect(client, data, flags, reason_code, properties)
 
     def _on_disconnect(
@@ -256,8 +255,14 @@ class AiomqttLink:
     # -- writing ----------------------------------------------------------------------------------
 
     def _on_want_write(self, _client: paho.Client, _data: object, _sock: object) -> None:
-        """There is something to write. One hop to the loop, so that a burst handed over in one go is one run of `_write`."""
-        self._loop.call_soon(self._write)
+        """There is something to write. One hop to the loop, so that a burst handed over in one go is one run of `_write`.
+
+        aiomqtt's own registers the descriptor later, when the socket may be closed and the number another's (measured:
+        EBADF in the loop's nursery when a broker closes at once).
+        """
+        # aiomqtt connects in a thread; nothing else happens in one.
+        schedule = self._loop.call_soon if self.connected else self._loop.call_soon_threadsafe
+        schedule(self._write)
 
     def _write(self) -> None:
         self._writing = True

@@ -27,13 +27,14 @@ class BufferedSocket:
     goes on while `pending()` is not 0, so everything buffered is parsed in the same wake-up.
     """
 
-    __slots__ = ("_data", "_may_read", "_position", "_sock", "failure", "opening")
+    __slots__ = ("_data", "_may_read", "_position", "_sock", "_write_failed", "failure", "opening")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._data = b""
         self._position = 0
         self._may_read = True
+        self._write_failed = False
         self.opening = b""
         """The first bytes that came, at most 4: enough to read a 3.1.1 CONNACK that paho keeps to itself."""
         self.failure: OSError | None = None
@@ -76,8 +77,24 @@ class BufferedSocket:
             self.opening = data[:4]
 
     def send(self, data: bytes | bytearray) -> int:
-        """How many bytes of `data` the kernel took; BlockingIOError (or ssl's) for none."""
-        return self._sock.send(data)
+        """How many bytes of `data` the kernel took; BlockingIOError (or ssl's) for none. Never says that the connection broke.
+
+        That is for `recv` to say, behind what the broker sent before: messages, or why it closed. paho would close at
+        once. Nothing follows what could not be written: the other side sees the end of the stream there.
+        """
+        if self._write_failed:
+            return len(data)
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError as error:
+            self.failure = error
+            self._write_failed = True
+            with suppress(OSError):
+                # Not SSLSocket's own: it would read the rest without decrypting it.
+                socket.socket.shutdown(self._sock, socket.SHUT_WR)
+            return len(data)
 
     def close(self) -> None:
         """Close at once, without a goodbye. Harmless the second time."""

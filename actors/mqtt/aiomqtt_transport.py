@@ -43,7 +43,7 @@ class AiomqttTransport:
 
     `goodbye_s` bounds the end of a block, in which what was published is still delivered, with DISCONNECT behind it.
     A broker that hears nothing any more costs all of it. `buffered` False gives paho the bare socket: one packet and
-    three system calls per wake-up, half the speed or less, and two refusals that only our socket sees are losses.
+    three system calls per wake-up, a quarter of the speed, and two refusals that only our socket sees are losses.
     """
 
     buffered: bool = True

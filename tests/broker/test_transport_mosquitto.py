@@ -14,7 +14,7 @@ import trio
 from support.broker import Mosquitto
 from support.peer import Peer
 from tars.actors.mqtt.aiomqtt_transport import AiomqttTransport
-from tars.actors.mqtt.transport import ConnectSettings, LinkLost, LinkRefused, Outbound, TlsSettings
+from tars.actors.mqtt.transport import ConnectSettings, Inbound, LinkLost, LinkRefused, Outbound, TlsSettings
 
 SOON_S = 5.0
 ANYBODY = "allow_anonymous true"
@@ -198,7 +198,7 @@ async def test_messages_pass_over_tls(transport: AiomqttTransport, settings: Con
             await link.subscribe([("a", 1)])
             for _ in range(5):
                 sender.publish(Outbound("a", payload))
-            messages = []
+            messages: list[Inbound] = []
             with trio.fail_after(SOON_S):
                 while len(messages) < 5:
                     messages += await link.receive()

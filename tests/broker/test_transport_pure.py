@@ -136,6 +136,18 @@ def test_the_end_of_the_stream_is_read_as_such_behind_the_last_bytes(ends: tuple
     assert b"" == near.recv(10)
 
 
+def test_a_write_that_fails_keeps_what_the_other_side_had_said(ends: tuple[BufferedSocket, socket.socket]) -> None:
+    near, far = ends
+    far.sendall(b"why")
+    far.close()
+
+    assert (4, 4) == (near.send(b"late"), near.send(b"last"))
+    assert isinstance(near.failure, BrokenPipeError)
+    assert b"why" == near.recv(10)
+    assert 0 == near.pending()
+    assert b"" == near.recv(10)
+
+
 def test_what_broke_the_socket_is_kept(ends: tuple[BufferedSocket, socket.socket]) -> None:
     near, _ = ends
     near.close()

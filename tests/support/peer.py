@@ -77,7 +77,7 @@ class Peer:
         count: int = 1,
     ) -> None:
         """Publish and return when the broker has it (QoS 0: when it is written). `count` > 1 appends b"-0", b"-1"… to the payload."""
-        properties = Properties(PacketTypes.PUBLISH)
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         if user_properties:
             properties.UserProperty = list(user_properties)
         if expires_s is not None:

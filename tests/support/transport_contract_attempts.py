@@ -5,6 +5,8 @@ Law: nothing here knows an implementation.
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 import trio
@@ -68,7 +70,7 @@ class AttemptsContract(ContractFixtures):
         ids=str,
     )
     async def test_settings_that_mean_nothing_are_refused(
-        self, transport: Transport, settings: ConnectSettings, change: dict[str, int | str]
+        self, transport: Transport, settings: ConnectSettings, change: dict[str, Any]
     ) -> None:
         with pytest.raises(ValueError, match=next(iter(change))):
             async with transport.connect(attrs.evolve(settings, **change)):

@@ -65,7 +65,7 @@ class ReceivingContract(ContractFixtures):
     async def test_a_window_of_one_delivers_one_by_one_as_they_are_acknowledged(
         self, transport: Transport, broker: ContractBroker, settings: ConnectSettings
     ) -> None:
-        payloads = []
+        payloads: list[bytes] = []
         async with transport.connect(attrs.evolve(settings, receive_maximum=1)) as link:
             await link.subscribe([("a", 1)])
             await broker.publish("a", b"x", count=5)
