@@ -87,7 +87,9 @@ class Sim:
         self.trace.clear()
 
     def check(self) -> None:
-        assert [] == self.faults
+        """Raise AssertionError with what the world found wrong by itself."""
+        if self.faults:
+            raise AssertionError("; ".join(self.faults))
 
     # -- steering -------------------------------------------------------------------------------
 
@@ -118,7 +120,8 @@ class Sim:
             supervisor = await self.start(nursery, spec)
             yield supervisor
             await supervisor.stop()
-            assert [] == self.alive()
+            if self.alive():
+                raise AssertionError(f"stop() returned, and these still run: {self.alive()}")
 
     async def start(self, nursery: trio.Nursery, spec: SupervisorSpec) -> Supervisor:
         supervisor: Supervisor = await nursery.start(functools.partial(supervise, spec, self.emit, chance=self.random.random))
