@@ -50,7 +50,7 @@ from .events import (
 from .incarnation import ExitReason, ExitRequest, Incarnation, current, trap_exit
 from .mailbox import Batch, Custody, Mailbox, MailboxStatistics, Overflow, ReaderState, Taken
 from .policy import ChildState
-from .restart import Exit, ExitKind, Restart
+from .restart import Exit, ExitKind, Restart, leaves
 from .spec import BRUTAL, INFINITY, ChildSpec, SupervisorSpec
 from .strategy import AutoShutdown, Strategy
 from .structure import within
@@ -116,6 +116,7 @@ __all__ = [
     "TooSlow",
     "Unavailable",
     "ask",
+    "leaves",
     "current",
     "supervise",
     "trap_exit",

@@ -88,7 +88,8 @@ class Engine:
             self.born = True
             on_born()
             for row, life, ended in self._deferred:
-                self._ended(row, life, ended)
+                if row.state is ChildState.STOPPED:  # else a sibling's failure has taken it in already
+                    self._ended(row, life, ended)
             self._deferred.clear()
 
     def _act(self, now: float) -> None:
@@ -134,7 +135,8 @@ class Engine:
 
     def _ended(self, row: Row, life: Incarnation, ended: Exit) -> None:
         self._decide(row, life, ended)
-        returns = row.state is ChildState.BACKOFF or self.stopping is ExitReason.RESTART
+        deferred = not self.born and life.started_at is not None and wants_restart(row.spec.restart, ended)
+        returns = row.state is ChildState.BACKOFF or self.stopping is ExitReason.RESTART or (deferred and self.stopping is None)
         life.end(another_follows=returns)
         self.moved(row)
 
@@ -143,7 +145,7 @@ class Engine:
         born_alive = life.started_at is not None
         row.state = ChildState.STOPPED
         if ended.kind is ExitKind.FATAL:
-            self.begin_stop(ExitReason.SHUTDOWN, _worst(ended, lambda leaf: not isinstance(leaf, Exception)))
+            self.begin_stop(ExitReason.SHUTDOWN, _worst(ended, lambda leaf: isinstance(leaf, (KeyboardInterrupt, SystemExit))))
         elif self.stopping is not None:
             row.goal = Goal.UP
         elif ended.kind is ExitKind.ESCALATE:
@@ -297,12 +299,17 @@ class Engine:
         row.failures = row.consecutive = 0
         row.refusal = None
         self.back_off(row, trio.current_time())
-        while row.state in (ChildState.BACKOFF, ChildState.STARTING):
+        ups = row.ups
+        while row.ups == ups and row.state is not ChildState.STOPPED:
             await self.next_move(row)
+        if row.ups > ups:
+            return
         if row.refusal is not None:
             raise StartFailed(row.spec.id) from row.refusal
         if self.stopping is not None:
             raise ActorStopped(self.path)
+        if row.held:  # terminated while it was starting
+            raise StartFailed(row.spec.id)
 
     def backoff_of(self, row: Row) -> Backoff:
         """The child's own backoff, else the supervisor's."""
@@ -323,5 +330,5 @@ def _worst(ended: Exit, is_it: Callable[[BaseException], bool]) -> BaseException
 def _asked_for(ended: Exit, delay_s: float) -> float:
     """The longest `retry_after_s` among the `Unavailable`s, else the computed delay."""
     asked = [leaf.retry_after_s for leaf in leaves(ended.error) if isinstance(leaf, Unavailable)] if ended.error else []
-    known = [seconds for seconds in asked if seconds is not None]
+    known = [seconds for seconds in asked if seconds is not None and seconds >= 0]  # NaN is no number of seconds either
     return max(known) if known else delay_s

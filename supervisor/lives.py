@@ -105,7 +105,7 @@ class Lives:
             with life.scope:
                 await self.start_of(row)(task_status=_Started(self, row, life))
         except BaseException as raised:
-            if any(isinstance(leaf, trio.Cancelled) for leaf in leaves(raised)):
+            if self.nursery.cancel_scope.cancel_called and any(isinstance(leaf, trio.Cancelled) for leaf in leaves(raised)):
                 raise  # not of our scope: this supervisor itself is broken, and trio is clearing up
             error = raised
         life.task = None
@@ -145,6 +145,7 @@ class _Started:
         self.lives.emit(ChildStarted(self.row.path, self.life.number, now - self.life.began_at))
         if self.row.state is ChildState.STARTING:
             self.row.state = ChildState.RUNNING
+            self.row.ups += 1
             self.lives.moved(self.row)
 
 

@@ -61,6 +61,7 @@ class Row:
     held: bool = False  # an operator stopped it: no group restart revives it (D2)
     by_operator: bool = False  # the start under way was asked for by a call, which answers for its failure
     refusal: BaseException | None = None  # why that start failed
+    ups: int = 0  # how often it has started
 
     @property
     def doomed(self) -> bool:
@@ -117,11 +118,12 @@ def _due(row: Row, now: float) -> bool:
 
 def join_group(row: Row, due_at: float) -> None:
     """Take `row` into a group restart that comes back at `due_at` (a sibling failed, the strategy reaches it)."""
+    row.by_operator = False  # from here on its failures are the supervisor's affair
     if row.state.active:
         if row.goal in (Goal.UP, Goal.AGAIN):
             row.goal = Goal.GONE if row.spec.restart is Restart.TEMPORARY else Goal.AGAIN
             row.due_at = due_at
-    elif not row.held:  # finished transient children are revived, as OTP does; an operator's stop is respected
+    elif not row.held and row.spec.restart is not Restart.TEMPORARY:  # the finished are revived, as OTP does; not the held (D2)
         row.state = ChildState.BACKOFF
         row.due_at = due_at
 

@@ -76,10 +76,10 @@ def _kind_of(leaf: BaseException) -> ExitKind:
             return ExitKind.UNAVAILABLE
         case Escalate():
             return ExitKind.ESCALATE
-        case Exception():
-            return ExitKind.CRASH
-        case _:
+        case KeyboardInterrupt() | SystemExit():
             return ExitKind.FATAL
+        case _:  # an Exception; or a Cancelled of a scope long closed, raised again: a bug of the child's
+            return ExitKind.CRASH
 
 
 def wants_restart(restart: Restart, ended: Exit) -> bool:

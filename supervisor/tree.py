@@ -78,6 +78,8 @@ async def supervise(
         emit(SupervisorStopped(path, reason, trio.current_time() - engine.stop_began_at))
         engine.gone.set()
         outside.cancel_scope.cancel()
+        if engine.verdict is not None and not isinstance(engine.verdict, Exception):
+            raise engine.verdict  # in here: a cancellation from outside must not cover it
     if engine.verdict is not None:
         raise engine.verdict
     if not engine.born:
@@ -172,7 +174,8 @@ class Supervisor:
             engine.moved(row)
         elif row.state is ChildState.BACKOFF:
             engine.rest(row)
-        while row.state.active:
+        number = row.incarnation  # somebody may start it again before this call wakes
+        while row.state.active and row.incarnation == number:
             if row.state is ChildState.STUCK:
                 raise Running(child_id)
             await engine.next_move(row)
