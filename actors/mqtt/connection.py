@@ -1,0 +1,276 @@
+"""The connection actor: one incarnation is one connection to the broker.
+
+Connect, subscribe everything, say hello; then move packets until the link is lost (`Unavailable`: the
+supervisor starts the next incarnation, with backoff, without end) or the broker refuses us (`Escalate`).
+
+Law: it awaits no other actor. Inbound messages are bounded by the credit it granted (QoS 1) or shed (QoS 0);
+what may be acknowledged it reads off the in-flight table.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from tars.supervisor import Custody, Escalate, ExitReason, ExitRequest, Mailbox, Taken, trap_exit
+
+from .dead_letter import Why
+from .drain import Drain
+from .events import DrainEnded, LinkDown, LinkUp, Qos0Shed, SubscriptionRefused
+from .health import Health, HealthTopic
+from .in_flight import Delivery, InFlight
+from .letters import Letters
+from .link_state import Filters, LinkState
+from .outgoing import Outgoing
+from .pulse import Pulse
+from .transport import ConnectSettings, Link, LinkLost, LinkRefused, Transport
+
+FAILURE = 0x80
+"""Reason codes from here on say no (MQTT 5 section 2.4)."""
+_GOODBYE_S = 1.0
+
+
+@attrs.frozen(eq=False)
+class Ports:
+    """Everything the connection works with; all of it outlives the incarnation."""
+
+    transport: Transport
+    settings: ConnectSettings
+    table: InFlight
+    arrivals: Mailbox[Delivery]
+    outbox: Mailbox[Outgoing]
+    urgent: Mailbox[Outgoing]
+    state: LinkState
+    filters: Filters
+    health: Health
+    health_topic: HealthTopic
+    drain: Drain
+    letters: Letters
+    emit: Callable[[object], None]
+    drain_s: float
+    inbound_qos0: int
+    acks_in_order: bool = False
+
+
+async def connection(ports: Ports, *, task_status: trio.TaskStatus[None]) -> None:
+    """Run one connection. Raises `LinkLost` (an `Unavailable`) when it is over, `Escalate` when the broker refuses us."""
+    request = trap_exit()
+    task_status.started()  # able to take messages, in state disconnected
+    epoch = ports.state.attempt()
+    with trio.CancelScope() as life:
+        async with trio.open_nursery() as watch:
+            session = _Session(ports, epoch)
+            watch.start_soon(_leave, request, session, life)
+            try:
+                await session.run(request)
+            except* LinkRefused as refused:
+                raise Escalate(_refusal(ports.settings, _first(refused))) from refused
+            watch.cancel_scope.cancel()
+
+
+async def _leave(request: ExitRequest, session: _Session, life: trio.CancelScope) -> None:
+    """Asked to restart, or to stop while there is no link: out at once, the broker sends again what was in hand."""
+    await request.wait()
+    if request.reason is ExitReason.RESTART or not session.serving:
+        life.cancel()
+
+
+class _Session:
+    """The pumps of one connection. Each is a loop over one direction; none waits for another actor."""
+
+    def __init__(self, ports: Ports, epoch: int) -> None:
+        self._ports = ports
+        self._epoch = epoch
+        self._intake = True
+        self._unconfirmed = 0
+        self._moved = Pulse()  # something was confirmed, or sent
+        self._order: deque[int] = deque()  # packet ids in order of arrival, for brokers that insist
+        self._settled: set[int] = set()
+        self.serving = False
+
+    async def run(self, request: ExitRequest) -> None:
+        began = trio.current_time()
+        self._ports.filters.forget()
+        self._ports.urgent.evict("stale")  # beats and health of an earlier connection
+        async with self._ports.transport.connect(self._ports.settings) as link:
+            async with trio.open_nursery() as pumps:
+                pumps.start_soon(self._receive, link)
+                pumps.start_soon(self._acknowledge, link)
+                await self._subscribe(link)
+                self._hello()
+                up_at = trio.current_time()
+                self._ports.emit(
+                    LinkUp(
+                        epoch=self._epoch,
+                        protocol=self._ports.settings.protocol,
+                        session_present=link.limits.session_present,
+                        filters=len(self._ports.filters.held),
+                        took_s=up_at - began,
+                    )
+                )
+                self.serving = True
+                self._ports.state.up()
+                reason = "closed"
+                try:
+                    for mailbox in (self._ports.urgent, self._ports.outbox):
+                        pumps.start_soon(self._send, link, mailbox)
+                    pumps.start_soon(self._follow_filters, link)
+                    pumps.start_soon(self._tell_health)
+                    await request.wait()
+                    await self._wind_down(link)
+                    pumps.cancel_scope.cancel()
+                finally:
+                    self.serving = False
+                    self._ports.state.down()
+                    if not request.is_set():
+                        reason = "lost"
+                    self._ports.emit(LinkDown(self._epoch, reason, trio.current_time() - up_at, len(self._ports.table)))
+
+    # -- in --------------------------------------------------------------------------------------
+
+    async def _receive(self, link: Link) -> None:
+        ports = self._ports
+        while True:
+            shed = 0
+            for message in await link.receive():
+                if not self._intake:
+                    continue  # never acknowledged: the broker keeps it for the next time
+                if message.qos == 0 and ports.table.qos0 >= ports.inbound_qos0:
+                    shed += 1
+                    continue
+                if message.qos and ports.acks_in_order:
+                    self._order.append(message.packet_id)
+                ports.arrivals.send_nowait(ports.table.arrive(message, self._epoch))
+            if shed:
+                ports.emit(Qos0Shed(shed, ports.inbound_qos0))
+
+    async def _acknowledge(self, link: Link) -> None:
+        while True:
+            for epoch, packet_id in self._ports.table.take_acks():
+                if epoch != self._epoch:
+                    continue  # of an older connection: here it would acknowledge another message
+                if self._ports.acks_in_order:
+                    self._settled.add(packet_id)
+                else:
+                    link.ack(packet_id)
+            while self._order and self._order[0] in self._settled:
+                packet_id = self._order.popleft()
+                self._settled.discard(packet_id)
+                link.ack(packet_id)
+            await self._ports.table.changed.wait()
+
+    async def _subscribe(self, link: Link) -> None:
+        wanted = self._ports.filters.wanted()
+        if not wanted:
+            return
+        codes = await link.subscribe(wanted)
+        for (topic_filter, _), code in zip(wanted, codes, strict=True):
+            refused = code >= FAILURE
+            self._ports.health.report(f"subscription {topic_filter}", f"refused by the broker (code {code:#x})" if refused else None)
+            if refused:
+                self._ports.emit(SubscriptionRefused(topic_filter, code))
+        self._ports.filters.confirm(wanted)
+
+    async def _follow_filters(self, link: Link) -> None:
+        while True:
+            await self._subscribe(link)
+            await self._ports.filters.changed.wait()
+
+    # -- out -------------------------------------------------------------------------------------
+
+    async def _send(self, link: Link, mailbox: Mailbox[Outgoing]) -> None:
+        """Publish from `mailbox`. What is not confirmed when the link ends goes back to its head, in order."""
+        window = max(1, link.limits.receive_maximum)
+        async with mailbox.custody() as custody:
+            while True:
+                while self._unconfirmed >= window and mailbox is not self._ports.urgent:
+                    await self._moved.wait()
+                for taken in await custody.receive(max(1, min(256, window - self._unconfirmed))):
+                    self._publish(link, custody, taken)
+
+    def _publish(self, link: Link, custody: Custody[Outgoing], taken: Taken[Outgoing]) -> None:
+        outgoing = taken.item
+        if outgoing.expires_at is not None and outgoing.expires_at <= trio.current_time():
+            self._give_up(custody, taken, Why.EXPIRED, "expired before it could be sent")
+            return
+
+        def confirmed(code: int) -> None:
+            self._unconfirmed -= 1
+            if taken not in custody.in_hand:
+                return  # it has gone back to the mailbox and will be sent again
+            if code >= FAILURE:
+                self._give_up(custody, taken, Why.REFUSED, f"the broker refused it (code {code:#x})")
+            else:
+                custody.done(taken)
+                outgoing.on_settled()
+            self._moved.beat()
+
+        try:
+            if outgoing.message.qos:
+                link.publish(outgoing.message, confirmed)
+                self._unconfirmed += 1
+            else:
+                link.publish(outgoing.message)
+                custody.done(taken)
+                outgoing.on_settled()
+                self._moved.beat()
+        except ValueError as impossible:
+            self._give_up(custody, taken, Why.REFUSED, impossible)
+
+    def _give_up(self, custody: Custody[Outgoing], taken: Taken[Outgoing], why: Why, error: BaseException | str) -> None:
+        custody.done(taken)
+        self._ports.letters.outbound(taken.item, why, error)
+        self._moved.beat()
+
+    # -- health ----------------------------------------------------------------------------------
+
+    def _say(self, event: str) -> None:
+        if self._ports.health_topic.enabled:
+            self._ports.urgent.send_nowait(Outgoing(self._ports.health_topic.status(self._ports.health, event)))
+
+    def _hello(self) -> None:
+        self._say("reconnected" if self._ports.state.ups else "ready")
+
+    async def _tell_health(self) -> None:
+        while True:
+            await self._ports.health.changed.wait()
+            self._say("ready")
+
+    # -- the orderly end -------------------------------------------------------------------------
+
+    async def _wind_down(self, link: Link) -> None:
+        """Take nothing more, let what is in flight settle, let the actors stop, send what is left, say goodbye."""
+        ports = self._ports
+        began = trio.current_time()
+        self._intake = False
+        with trio.move_on_after(ports.drain_s):
+            await ports.table.wait_empty()
+        with trio.move_on_at(max(began + ports.drain_s, trio.current_time() + _GOODBYE_S)):
+            await ports.drain.give_word()
+        if ports.health_topic.enabled:
+            ports.urgent.send_nowait(Outgoing(ports.health_topic.message("shutdown", ok=False)))
+        with trio.move_on_after(_GOODBYE_S):
+            while self._unsent():
+                await self._moved.wait()
+            await link.flush()
+        ports.emit(DrainEnded(len(ports.table), self._unsent(), trio.current_time() - began))
+
+    def _unsent(self) -> int:
+        boxes = (self._ports.urgent.statistics(), self._ports.outbox.statistics())
+        return sum(box.queued + box.in_hand for box in boxes)
+
+
+def _first(group: BaseExceptionGroup[LinkRefused]) -> LinkRefused:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, LinkRefused)  # noqa: S101 - except* selected it
+    return error
+
+
+def _refusal(settings: ConnectSettings, refused: LinkRefused) -> str:
+    hint = f"; {refused.hint}" if refused.hint else ""
+    return f"broker {settings.host}:{settings.port} refused client id {settings.client_id!r}: {refused}{hint}"

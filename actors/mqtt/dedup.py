@@ -1,0 +1,59 @@
+"""The dedup actor: gives every delivery its key, and stops those that are in flight already.
+
+What was *done* before is only looked up here; the dispatcher, who knows the subscriptions, leaves those out.
+A crash loses nothing: what it held goes back to its mailbox, and doing a delivery twice here changes nothing.
+"""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from tars.supervisor import Mailbox
+
+from .dead_letter import Why
+from .in_flight import Delivery, InFlight
+from .keys import MESSAGE_ID, key_of, property_of
+from .letters import Letters
+from .window import DoneWindow
+
+BATCH = 256
+"""What one wake-up may handle before others get a turn."""
+MAX_ATTEMPTS = 3
+"""A message that breaks the pipeline itself this often is set aside."""
+
+
+@attrs.frozen(eq=False)
+class DedupPorts:
+    """Everything dedup works with; all of it outlives the incarnation."""
+
+    table: InFlight
+    window: DoneWindow
+    arrivals: Mailbox[Delivery]
+    admitted: Mailbox[Delivery]
+    letters: Letters
+
+
+async def dedup(ports: DedupPorts, *, task_status: trio.TaskStatus[None]) -> None:
+    """Run until cancelled."""
+    task_status.started()
+    async with ports.arrivals.custody() as custody:
+        while True:
+            for taken in await custody.receive(BATCH):
+                custody.begin(taken)
+                if taken.attempt > MAX_ATTEMPTS:
+                    ports.letters.unhandled(taken.item, Why.POISON, attempts=MAX_ATTEMPTS, error="dedup failed on it")
+                    ports.table.dispatch(taken.item)
+                elif _admit(ports, taken.item, trio.current_time()):
+                    ports.admitted.send_nowait(taken.item)
+                custody.done(taken)
+
+
+def _admit(ports: DedupPorts, delivery: Delivery, now: float) -> bool:
+    inbound = delivery.inbound
+    key = key_of(delivery)
+    delivery.message_id = property_of(inbound.user_properties, MESSAGE_ID) or key
+    if inbound.retain:  # state shown to a new subscription: it must get through, however often it was seen
+        delivery.recorded = False
+        return ports.table.admit(delivery, f"{key}|retained#{delivery.serial}", ())
+    return ports.table.admit(delivery, key, ports.window.finished(key, now))

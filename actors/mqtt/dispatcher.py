@@ -1,0 +1,124 @@
+"""The dispatcher: every subscription that matches gets the delivery; replies go to whoever asked.
+
+It never waits for an actor. An actor's share of the receive window is not a wall: a burst may exceed it. What
+is over the share while the actor's oldest waiting message is older than `overflow_after_s` is overflow, and the
+actor's policy applies: a hung actor costs the others that second, and no more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import attrs
+import trio
+
+from tars.actors.contracts import DecodeError
+from tars.supervisor import Mailbox
+
+from .box import ActorBox
+from .dead_letter import Why
+from .events import MessageUnmatched, Overflowed
+from .in_flight import Delivery, InFlight, Work
+from .letters import Letters
+from .requests import Requests
+from .subscription import Subscription
+from .topics import Matcher, matches
+
+BATCH = 256
+"""What one wake-up may handle before others get a turn."""
+MAX_ATTEMPTS = 3
+"""A message that breaks the pipeline itself this often is set aside."""
+
+
+@attrs.frozen(eq=False)
+class DispatchPorts:
+    """Everything the dispatcher works with; all of it outlives the incarnation."""
+
+    table: InFlight
+    admitted: Mailbox[Delivery]
+    matcher: Matcher[Subscription]
+    boxes: Mapping[str, ActorBox]
+    requests: Requests
+    reply_filters: Mapping[str, None]
+    letters: Letters
+    emit: Callable[[object], None]
+
+
+async def dispatcher(ports: DispatchPorts, *, task_status: trio.TaskStatus[None]) -> None:
+    """Run until cancelled."""
+    task_status.started()
+    async with ports.admitted.custody() as custody:
+        while True:
+            with trio.move_on_at(_next_overflow(ports)):
+                for taken in await custody.receive(BATCH):
+                    custody.begin(taken)
+                    if taken.attempt > MAX_ATTEMPTS:
+                        ports.letters.unhandled(taken.item, Why.POISON, attempts=MAX_ATTEMPTS, error="the dispatcher failed on it")
+                        ports.table.dispatch(taken.item)
+                    else:
+                        _dispatch(ports, taken.item)
+                    custody.done(taken)
+            _shed_overflow(ports, trio.current_time())
+
+
+def _dispatch(ports: DispatchPorts, delivery: Delivery) -> None:
+    """Idempotent: a dispatcher that died halfway is repeated without giving anyone the delivery twice."""
+    wanted = _answers(ports, delivery)
+    for subscription in ports.matcher.match(delivery.inbound.topic):
+        wanted = True
+        if subscription.id in delivery.given or subscription.id in delivery.already_done:
+            continue
+        box = ports.boxes[subscription.actor]
+        work = Work(delivery, subscription)
+        ports.table.owe(delivery, subscription.id)
+        if box.ledger.parked:
+            set_aside(ports.table, ports.letters, work, Why.PARKED)
+        else:
+            box.mailbox.send_nowait(work)
+    if not wanted:
+        ports.emit(MessageUnmatched(delivery.inbound.topic, delivery.message_id))
+    ports.table.dispatch(delivery)
+
+
+def _answers(ports: DispatchPorts, delivery: Delivery) -> bool:
+    """Is it a reply? Late ones, whose asker has gone, are no reason for a warning."""
+    topic = delivery.inbound.topic
+    if not ports.reply_filters or not any(matches(reply, topic) for reply in ports.reply_filters):
+        return False
+    if len(ports.requests):
+        try:
+            ports.requests.resolve(topic, delivery.document())
+        except DecodeError:
+            return True
+    return True
+
+
+def _next_overflow(ports: DispatchPorts) -> float:
+    return min((at for box in ports.boxes.values() if (at := box.overflows_at()) is not None), default=math.inf)
+
+
+def _shed_overflow(ports: DispatchPorts, now: float) -> None:
+    for box in ports.boxes.values():
+        at = box.overflows_at()
+        if at is not None and at <= now:
+            count = box.mailbox.evict(box.overflow, keep=box.share, oldest_first=box.overflow == "drop_oldest")
+            ports.emit(Overflowed(box.name, count, box.share, box.overflow))
+
+
+def set_aside(table: InFlight, letters: Letters, work: Work, why: Why) -> None:
+    """`work` becomes a dead letter without having been begun."""
+    letters.inbound(work, why)
+    table.finish(work.delivery, work.subscription.id, success=False)
+
+
+def evicted(table: InFlight, letters: Letters) -> Callable[[Work, str], None]:
+    """What an actor's mailbox does with a message that leaves it unhandled: `reason` is the policy's or "parked"."""
+
+    def on_evicted(work: Work, reason: str) -> None:
+        if reason in {"drop_oldest", "drop_newest"}:
+            table.finish(work.delivery, work.subscription.id, success=False)
+        else:
+            set_aside(table, letters, work, Why.PARKED if reason == "parked" else Why.OVERFLOW)
+
+    return on_evicted

@@ -1,0 +1,138 @@
+"""What happens on the MQTT side, as values; the log renders them under their snake_case names."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+
+@attrs.frozen
+class LinkUp:
+    """Connected and subscribed. `took_s` from the attempt's start; `session_present`: the broker kept our session."""
+
+    level: ClassVar[str] = "info"
+    epoch: int
+    protocol: str
+    session_present: bool
+    filters: int
+    took_s: float
+
+
+@attrs.frozen
+class LinkDown:
+    """The connection of `epoch` is over. `in_flight` deliveries wait for the next one."""
+
+    level: ClassVar[str] = "warning"
+    epoch: int
+    reason: str
+    up_s: float
+    in_flight: int
+
+
+@attrs.frozen
+class SubscriptionRefused:
+    """The broker refused `filter`; nothing will arrive for it on this connection."""
+
+    level: ClassVar[str] = "error"
+    filter: str
+    code: int
+
+
+@attrs.frozen
+class Qos0Shed:
+    """`count` QoS 0 messages were thrown away on arrival: `limit` of them are waiting already."""
+
+    level: ClassVar[str] = "warning"
+    count: int
+    limit: int
+
+
+@attrs.frozen
+class MessageUnmatched:
+    """A message arrived that no subscription matches; it was acknowledged."""
+
+    level: ClassVar[str] = "warning"
+    topic: str
+    message_id: str
+
+
+@attrs.frozen
+class HandlerFailed:
+    """The one report of a failure. `final`: the message became a dead letter; `timed_out`: it took longer than allowed."""
+
+    level: ClassVar[str] = "error"
+    actor: str
+    subscription: str
+    topic: str
+    message_id: str
+    attempt: int
+    max_attempts: int
+    final: bool
+    error: BaseException
+
+
+@attrs.frozen
+class HandlerUnavailable:
+    """The handler's backend is down; the message is kept and costs no attempt."""
+
+    level: ClassVar[str] = "warning"
+    actor: str
+    subscription: str
+    topic: str
+    message_id: str
+    reason: str
+
+
+@attrs.frozen
+class ActorParked:
+    """An actor failed `failures` times in a row: it gets no message for `park_s`, then one trial."""
+
+    level: ClassVar[str] = "error"
+    actor: str
+    failures: int
+    park_s: float
+
+
+@attrs.frozen
+class ActorRecovered:
+    """A parked actor handled a message again."""
+
+    level: ClassVar[str] = "info"
+    actor: str
+
+
+@attrs.frozen
+class Overflowed:
+    """An actor was too slow for too long: `count` messages over its `share` left its mailbox under `policy`."""
+
+    level: ClassVar[str] = "warning"
+    actor: str
+    count: int
+    share: int
+    policy: str
+
+
+@attrs.frozen
+class DeadLettered:
+    """A message became a dead letter; it is stored, and can be replayed."""
+
+    level: ClassVar[str] = "warning"
+    why: str
+    direction: str
+    topic: str
+    actor: str
+    subscription: str
+    message_id: str
+    attempts: int
+    error: str
+
+
+@attrs.frozen
+class DrainEnded:
+    """The link has stopped taking messages. `unsettled` deliveries were left for the broker to send again."""
+
+    level: ClassVar[str] = "info"
+    unsettled: int
+    unsent: int
+    took_s: float

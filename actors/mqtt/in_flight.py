@@ -1,0 +1,158 @@
+"""The in-flight table: every delivery between its arrival and the moment nobody will touch it again.
+
+Owned by the tree, so it survives every actor that writes to it. Nothing here waits and nothing is a
+message: the connection never has to await another actor to learn that it may acknowledge.
+
+A delivery is *settled* when it has been dispatched, every handler it went to has finished with it, and
+every debt is paid (a QoS 1 publish made while handling it is confirmed, its dead letter is stored). Then
+it is recorded done, then acknowledged. Law: an acknowledgement carries the epoch of the connection the
+packet came by; packet ids mean nothing on another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+
+from tars.actors.contracts import DecodeError, decode_json
+
+from .pulse import Pulse
+from .subscription import Subscription
+from .transport import Inbound
+
+
+@attrs.define(eq=False)
+class Delivery:
+    """One message on its way. `tokens`: (epoch, packet id) of every arrival that joined; empty for QoS 0."""
+
+    inbound: Inbound
+    serial: int
+    key: str = ""
+    message_id: str = ""
+    tokens: list[tuple[int, int]] = attrs.field(factory=list)
+    already_done: frozenset[str] = frozenset()  # subscriptions that finished it before, by the dedup window
+    given: set[str] = attrs.field(factory=set)  # subscriptions it was ever handed to
+    outstanding: set[str] = attrs.field(factory=set)  # subscriptions that have it now
+    succeeded: set[str] = attrs.field(factory=set)
+    debts: int = 0
+    admitted: bool = False
+    dispatched: bool = False
+    recorded: bool = True  # retained deliveries pass dedup: they are neither looked up nor recorded
+    _document: Any = None
+    _unreadable: DecodeError | None = None
+    _read: bool = False
+
+    def document(self) -> Any:  # noqa: ANN401 - JSON
+        """The payload as JSON, parsed once however many handlers read it. Raises `DecodeError`."""
+        if not self._read:
+            self._read = True
+            try:
+                self._document = decode_json(self.inbound.payload)
+            except DecodeError as error:
+                self._unreadable = error
+        if self._unreadable is not None:
+            raise self._unreadable
+        return self._document
+
+
+@attrs.frozen(eq=False)
+class Work:
+    """One delivery for one subscription: what lies in an actor's mailbox."""
+
+    delivery: Delivery
+    subscription: Subscription
+
+
+@attrs.define(eq=False)
+class InFlight:
+    """See the module. `on_settled` is told of each settled delivery, before it is acknowledged."""
+
+    on_settled: Callable[[Delivery], None]
+    changed: Pulse = attrs.field(factory=Pulse, init=False)  # something was settled, or an ack is ready
+    qos0: int = attrs.field(default=0, init=False)
+    _live: set[Delivery] = attrs.field(factory=set, init=False)
+    _by_key: dict[str, Delivery] = attrs.field(factory=dict, init=False)
+    _acks: list[tuple[int, int]] = attrs.field(factory=list, init=False)
+    _serial: int = attrs.field(default=0, init=False)
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def arrive(self, inbound: Inbound, epoch: int) -> Delivery:
+        """Enter a message the connection of `epoch` has received."""
+        self._serial += 1
+        delivery = Delivery(inbound, self._serial)
+        if inbound.qos == 0:
+            self.qos0 += 1
+        else:
+            delivery.tokens.append((epoch, inbound.packet_id))
+        self._live.add(delivery)
+        return delivery
+
+    def admit(self, delivery: Delivery, key: str, already_done: Iterable[str]) -> bool:
+        """Give a delivery its key. False: the same message is in flight, this arrival joined it and is over."""
+        other = self._by_key.get(key)
+        if other is not None and other is not delivery:
+            other.tokens += delivery.tokens
+            delivery.tokens = []
+            self._remove(delivery)
+            return False
+        delivery.key = key
+        delivery.already_done = frozenset(already_done)
+        delivery.admitted = True
+        if delivery.recorded:
+            self._by_key[key] = delivery
+        return True
+
+    def owe(self, delivery: Delivery, subscription_id: str) -> None:
+        """`subscription_id` gets the delivery."""
+        delivery.given.add(subscription_id)
+        delivery.outstanding.add(subscription_id)
+
+    def dispatch(self, delivery: Delivery) -> None:
+        """Everybody who gets the delivery has been named."""
+        delivery.dispatched = True
+        self._settle_if_due(delivery)
+
+    def finish(self, delivery: Delivery, subscription_id: str, *, success: bool) -> None:
+        """One subscription will not touch it again. Only a success is remembered."""
+        delivery.outstanding.discard(subscription_id)
+        if success:
+            delivery.succeeded.add(subscription_id)
+        self._settle_if_due(delivery)
+
+    def hold(self, delivery: Delivery) -> None:
+        """A debt: something has to happen elsewhere before the delivery may settle."""
+        delivery.debts += 1
+
+    def release(self, delivery: Delivery) -> None:
+        """A debt is paid."""
+        delivery.debts -= 1
+        self._settle_if_due(delivery)
+
+    def take_acks(self) -> list[tuple[int, int]]:
+        """The (epoch, packet id) pairs to acknowledge, in order of settlement; each is given out once."""
+        acks, self._acks = self._acks, []
+        return acks
+
+    async def wait_empty(self) -> None:
+        """Return when nothing is in flight."""
+        while self._live:
+            await self.changed.wait()
+
+    def _settle_if_due(self, delivery: Delivery) -> None:
+        if not delivery.dispatched or delivery.outstanding or delivery.debts or delivery not in self._live:
+            return
+        self.on_settled(delivery)
+        self._acks += delivery.tokens
+        self._remove(delivery)
+
+    def _remove(self, delivery: Delivery) -> None:
+        self._live.discard(delivery)
+        if self._by_key.get(delivery.key) is delivery:
+            del self._by_key[delivery.key]
+        if delivery.inbound.qos == 0:
+            self.qos0 -= 1
+        self.changed.beat()

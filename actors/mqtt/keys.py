@@ -1,0 +1,50 @@
+"""When are two messages the same message? Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+import orjson
+
+from tars.actors.contracts import DecodeError
+
+from .in_flight import Delivery
+from .transport import UserProperties
+
+MESSAGE_ID: Final = "message-id"
+"""User property: the identity of a message, whatever its envelope says."""
+CAUSATION_ID: Final = "causation-id"
+"""User property: the message-id (or key) of the message whose handling made this one."""
+
+_ENVELOPE: Final = frozenset({"id", "type", "ts", "source", "data"})
+
+
+def property_of(properties: UserProperties, name: str) -> str:
+    """The first user property of that name, or ""."""
+    return next((value for key, value in properties if key == name), "")
+
+
+def key_of(delivery: Delivery) -> str:
+    """topic | message-id when there is one, else topic | type | id | `seq` or hash of data; else unique.
+
+    What is no envelope, or has no id, is never a duplicate: two equal raw messages may both be meant.
+    """
+    inbound = delivery.inbound
+    if message_id := property_of(inbound.user_properties, MESSAGE_ID):
+        return f"{inbound.topic}|{message_id}"
+    try:
+        document = delivery.document()
+    except DecodeError:
+        document = None
+    if isinstance(document, dict) and document.keys() == _ENVELOPE and isinstance(document["id"], str) and document["id"]:
+        return f"{inbound.topic}|{document['type']}|{document['id']}|{_variant(document['data'])}"
+    return f"{inbound.topic}|#{delivery.serial}"
+
+
+def _variant(data: Any) -> str:  # noqa: ANN401 - JSON
+    """Messages of one stream share an id and differ in `seq`; those without a seq differ in their data."""
+    seq = data.get("seq") if isinstance(data, dict) else None
+    if isinstance(seq, int) and not isinstance(seq, bool):
+        return f"seq={seq}"
+    return hashlib.blake2b(orjson.dumps(data, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()

@@ -1,0 +1,96 @@
+"""From a message that nobody will handle to a dead letter on its way to the store.
+
+Law: the delivery it came from does not settle before the letter is on disk.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+
+import attrs
+
+from tars.supervisor import Mailbox
+
+from .dead_letter import DeadLetter, ToStore, Why
+from .events import DeadLettered
+from .in_flight import Delivery, InFlight, Work
+from .keys import MESSAGE_ID, property_of
+from .outgoing import Outgoing
+
+
+@attrs.frozen(eq=False)
+class Letters:
+    """Writes dead letters. Neither method waits."""
+
+    mailbox: Mailbox[ToStore]
+    table: InFlight
+    emit: Callable[[object], None]
+    now: Callable[[], float] = time.time  # Unix epoch seconds
+
+    def inbound(self, work: Work, why: Why, *, attempts: int = 0, error: BaseException | str = "") -> None:
+        """`work` will not be handled by its subscription."""
+        self._write(work.delivery, why, work.subscription.actor, work.subscription.id, attempts, error)
+
+    def unhandled(self, delivery: Delivery, why: Why, *, attempts: int, error: BaseException | str) -> None:
+        """The pipeline itself failed on `delivery`: it reaches no subscription."""
+        self._write(delivery, why, "", "", attempts, error)
+
+    def outbound(self, outgoing: Outgoing, why: Why, error: BaseException | str) -> None:
+        """`outgoing` will not be sent. It counts as settled once the letter is stored."""
+        message = outgoing.message
+        letter = DeadLetter(
+            why=why,
+            direction="out",
+            topic=message.topic,
+            payload=message.payload,
+            qos=message.qos,
+            retain=message.retain,
+            at=self.now(),
+            actor=outgoing.actor,
+            error=_line(error),
+            message_id=property_of(message.user_properties, MESSAGE_ID),
+            user_properties=message.user_properties,
+        )
+        self._send(letter, outgoing.on_settled)
+
+    def _write(self, delivery: Delivery, why: Why, actor: str, subscription: str, attempts: int, error: BaseException | str) -> None:
+        inbound = delivery.inbound
+        letter = DeadLetter(
+            why=why,
+            direction="in",
+            topic=inbound.topic,
+            payload=inbound.payload,
+            qos=inbound.qos,
+            retain=inbound.retain,
+            at=self.now(),
+            actor=actor,
+            subscription=subscription,
+            attempts=attempts,
+            error=_line(error),
+            traceback="".join(traceback.format_exception(error)) if isinstance(error, BaseException) else "",
+            message_id=delivery.message_id,
+            user_properties=inbound.user_properties,
+        )
+        self.table.hold(delivery)
+        self._send(letter, lambda: self.table.release(delivery))
+
+    def _send(self, letter: DeadLetter, on_stored: Callable[[], None]) -> None:
+        self.emit(
+            DeadLettered(
+                why=letter.why.value,
+                direction=letter.direction,
+                topic=letter.topic,
+                actor=letter.actor,
+                subscription=letter.subscription,
+                message_id=letter.message_id,
+                attempts=letter.attempts,
+                error=letter.error,
+            )
+        )
+        self.mailbox.send_nowait(ToStore(letter, on_stored))
+
+
+def _line(error: BaseException | str) -> str:
+    return error if isinstance(error, str) else f"{type(error).__name__}: {error}"

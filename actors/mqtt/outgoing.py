@@ -1,0 +1,26 @@
+"""What waits to be published: the item of the outbox and of the urgent mailbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from .transport import Outbound
+
+
+def _nobody() -> None:
+    return
+
+
+@attrs.frozen(eq=False)
+class Outgoing:
+    """`on_settled` is called once, when the publish is confirmed, or became a dead letter: nobody will send it again.
+
+    `expires_at` (trio time): not worth sending after that, None for ever.
+    """
+
+    message: Outbound
+    on_settled: Callable[[], None] = _nobody
+    expires_at: float | None = None
+    actor: str = ""

@@ -1,0 +1,17 @@
+"""One subscription of one actor, as the pipeline sees it. How its handler is called is the handler's business."""
+
+from __future__ import annotations
+
+import attrs
+
+from .topics import Template
+
+
+@attrs.frozen
+class Subscription:
+    """`id` is stable across restarts of the process: dedup remembers it, dead letters name it."""
+
+    id: str
+    actor: str
+    template: Template
+    qos: int
