@@ -1,0 +1,94 @@
+"""From the names in a config to the objects they mean: ``use = "package.module:Object"``.
+
+Law: what is wrong is said in words of the person who wrote the name, or the module: is the module not there, does
+something inside it fail (what, in which file, at which line), or is there no such object in it. No traceback.
+
+The current folder is importable because the command line sees to that; nothing here touches ``sys.path``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Final
+
+from tars.supervisor.config import Config
+from tars.supervisor.errors import TarsError
+from tars.supervisor.problem import suggestion
+from tars.supervisor.redact import redact
+
+from .contracts import STANDARD, TopicRegistry
+from .definition import ActorDefinition, DefinitionError, define
+from .settings import ActorSettings
+
+_FAILS_AT_IMPORT: Final = (
+    *(ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError),
+    *(ArithmeticError, AssertionError, OSError, RuntimeError, TarsError),
+)
+"""What the top level of an author's module may raise. Anything else is stranger than a message could say, and keeps its traceback."""
+
+
+class LoadError(TarsError):
+    """A name that leads to no object. The message is for whoever wrote it."""
+
+
+def load_object(name: str) -> object:
+    """The object that ``package.module:Object`` (or ``...:Outer.Inner``) names. Raises `LoadError`."""
+    module_name, colon, path = name.partition(":")
+    if not (colon and all(part.isidentifier() for part in (*module_name.split("."), *path.split(".")))):
+        raise LoadError(f'expected "package.module:Object", found "{redact(name)}"')
+    try:
+        found: object = importlib.import_module(module_name)
+    except _FAILS_AT_IMPORT as error:
+        raise LoadError(_import_failed(module_name, error)) from error
+    owner = module_name
+    for part in path.split("."):
+        if not hasattr(found, part):
+            known = [word for word in dir(found) if not word.startswith("_")]
+            raise LoadError(f'"{owner}" has no "{part}"{suggestion(part, known)}')
+        found, owner = getattr(found, part), f"{owner}.{part}"
+    return found
+
+
+def load_actors(config: Config, actors: Mapping[str, ActorSettings], *, registry: TopicRegistry = STANDARD) -> tuple[ActorDefinition, ...]:
+    """Load and define every actor, in the order of the file. Mistakes are noted in `config`; those actors are left out.
+
+    An entry of `actors` that has mistakes itself is passed over. Look at nothing of what comes back before
+    ``config.finish()``.
+    """
+    made: list[ActorDefinition] = []
+    for name, actor in actors.items():
+        if not isinstance(actor, ActorSettings):  # stands for a table with mistakes
+            continue
+        try:
+            use = load_object(actor.use)
+            made.append(
+                define(name, use, settings=actor.settings, topics=actor.topics, registry=registry, structure=config.structure),
+            )
+        except LoadError as error:
+            config.problem(("actors", name, "use"), str(error))
+        except DefinitionError as error:
+            for problem in error.problems:
+                config.problem(problem.key, problem.message)
+    return tuple(made)
+
+
+def _import_failed(module_name: str, error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
+        return f'there is no module "{error.name}"{_nearest_module(error.name)} (looked in the current folder and in {sys.prefix})'
+    what = f"{type(error).__name__}: {redact(str(error))}"
+    if isinstance(error, SyntaxError):  # says file and line itself
+        return f'"{module_name}" cannot be imported: {what}'
+    ours = ("<frozen", __file__, importlib.__file__)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
+    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f'"{module_name}" cannot be imported: {what}{where}'
+
+
+def _nearest_module(name: str) -> str:
+    parent_name, _, last = name.rpartition(".")
+    parent = sys.modules.get(parent_name)
+    return "" if parent is None else suggestion(last, [module.name for module in pkgutil.iter_modules(getattr(parent, "__path__", []))])
