@@ -35,7 +35,7 @@ from .mqtt.behaviour import Behaviour, Method, Tick
 from .mqtt.box import ActorBox
 from .mqtt.connection import Ports, connection
 from .mqtt.context import Context, Voice
-from .mqtt.dead_letter import ToStore
+from .mqtt.dead_letter import ToStore, Why
 from .mqtt.dedup import DedupPorts, dedup
 from .mqtt.dispatcher import DispatchPorts, dispatcher, evicted
 from .mqtt.drain import Drain
@@ -101,10 +101,10 @@ def wire(
     table = InFlight(functools.partial(_settled, window, structlog.get_logger()))
     arrivals: Mailbox[Delivery] = Mailbox(math.inf)
     admitted: Mailbox[Delivery] = Mailbox(math.inf)
-    outbox: Mailbox[Outgoing] = Mailbox(config.mqtt.outbox)
-    urgent: Mailbox[Outgoing] = Mailbox(math.inf)
     to_store: Mailbox[ToStore] = Mailbox(math.inf)
     letters = Letters(to_store, table, emit)
+    outbox: Mailbox[Outgoing] = Mailbox(config.mqtt.outbox, on_evicted=functools.partial(_unsent, letters))
+    urgent: Mailbox[Outgoing] = Mailbox(math.inf)
     health, link, drain, requests = Health(), LinkState(), Drain(), Requests()
     subscriptions = [_subscription(definition.name, each) for definition in definitions for each in definition.subscriptions]
     filters = Filters(_strongest(subscriptions))
@@ -115,7 +115,7 @@ def wire(
 
     def handler_of(definition: ActorDefinition) -> ChildSpec:
         actor = config.actors[definition.name]
-        voice = Voice(definition.name, config.source, STANDARD, definition.topics, outbox, table, filters, requests)
+        voice = Voice(boxes[definition.name].path, config.source, STANDARD, definition.topics, outbox, table, filters, requests)
         ports = HandlerPorts(
             box=boxes[definition.name],
             behaviour=_behaviour(definition, boxes[definition.name].subscriptions),
@@ -172,6 +172,7 @@ def wire(
         to_store,
         max_dead_letters=config.store.max_dead_letters,
         on_state=functools.partial(health.report, "store"),
+        last_call=functools.partial(_last_call, outbox, boxes),
     )
 
     broker = [ChildSpec("broker", functools.partial(embedded_broker, config.url.host, config.url.port))] if config.broker.embedded else []
@@ -217,8 +218,25 @@ def _settled(window: DoneWindow, log: Any, delivery: Delivery) -> None:  # noqa:
     log.debug("message_settled", topic=delivery.inbound.topic, message_id=delivery.message_id, given=len(delivery.given))
 
 
+def _unsent(letters: Letters, outgoing: Outgoing, reason: str) -> None:
+    """What a delivery said is said again when the broker redelivers it; the rest would be lost."""
+    if not outgoing.repeatable:
+        letters.outbound(outgoing, Why.DISCARDED, reason)
+
+
+def _last_call(outbox: Mailbox[Outgoing], boxes: Mapping[str, ActorBox]) -> None:
+    """The process ends, all actors but the store are gone: nothing that is still queued vanishes."""
+    outbox.close("the service stopped before it could be sent")
+    for box in boxes.values():
+        box.mailbox.evict("discarded", oldest_first=True)
+
+
 def _subscription(actor: str, definition: Any) -> Subscription:  # noqa: ANN401
-    return Subscription(definition.id, actor, definition.template, definition.qos)
+    return Subscription(definition.id, actor, _path(actor), definition.template, definition.qos)
+
+
+def _path(actor: str) -> str:
+    return f"root/service/handlers/{actor}"
 
 
 def _strongest(subscriptions: Sequence[Subscription]) -> dict[str, int]:
@@ -236,6 +254,7 @@ def _box(
     mailbox: Mailbox[Work] = Mailbox(math.inf, on_evicted=evicted(table, letters))  # a burst is no event: see dispatcher
     return ActorBox(
         name=definition.name,
+        path=_path(definition.name),
         subscriptions=tuple(each for each in subscriptions if each.actor == definition.name),
         mailbox=mailbox,
         ledger=Ledger(actor.max_failures_in_a_row, actor.park_s),

@@ -21,6 +21,7 @@ class ActorBox:
     """`share` is what the actor may hold of the receive window for long; a burst may exceed it (see dispatcher)."""
 
     name: str
+    path: str  # in the tree, as events name it
     subscriptions: tuple[Subscription, ...]
     mailbox: Mailbox[Work]
     ledger: Ledger

@@ -156,7 +156,13 @@ class Context:
             properties.append((CAUSATION_ID, self.message_id))
         expires = None if expires_s is None else max(1, round(expires_s))
         message = Outbound(name, payload, qos=qos, retain=retain, user_properties=tuple(properties), expires_s=expires)
-        outgoing = Outgoing(message, self._owes(qos), None if expires_s is None else trio.current_time() + expires_s, self._voice.actor)
+        outgoing = Outgoing(
+            message,
+            self._owes(qos),
+            None if expires_s is None else trio.current_time() + expires_s,
+            self._voice.actor,
+            repeatable=self._delivery is not None and self.qos > 0 and qos > 0,
+        )
         try:
             with self._free_of_charge():
                 await self._voice.outbox.send(outgoing)

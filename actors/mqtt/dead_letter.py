@@ -29,7 +29,7 @@ class Why(enum.Enum):
 class DeadLetter:
     """One dead letter, as it is stored.
 
-    `direction` "in" or "out"; `actor` and `subscription` are empty where there is none; `attempts` how often
+    `direction` "in" or "out"; `actor` (its path in the tree) and `subscription` are empty where there is none; `attempts` how often
     it was begun; `at` Unix epoch seconds; `error` one line, `traceback` the whole report or "".
     """
 

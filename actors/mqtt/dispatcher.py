@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 import attrs
 import trio
@@ -103,7 +105,7 @@ def _shed_overflow(ports: DispatchPorts, now: float) -> None:
         at = box.overflows_at()
         if at is not None and at <= now:
             count = box.mailbox.evict(box.overflow, keep=box.share, oldest_first=box.overflow == "drop_oldest")
-            ports.emit(Overflowed(box.name, count, box.share, box.overflow))
+            ports.emit(Overflowed(box.path, count, box.share, box.overflow))
 
 
 def set_aside(table: InFlight, letters: Letters, work: Work, why: Why) -> None:
@@ -113,12 +115,17 @@ def set_aside(table: InFlight, letters: Letters, work: Work, why: Why) -> None:
 
 
 def evicted(table: InFlight, letters: Letters) -> Callable[[Work, str], None]:
-    """What an actor's mailbox does with a message that leaves it unhandled: `reason` is the policy's or "parked"."""
+    """What an actor's mailbox does with a message that leaves it unhandled: `reason` is the policy's, "parked" or "discarded"."""
 
     def on_evicted(work: Work, reason: str) -> None:
+        if reason == "discarded" and work.delivery.inbound.qos:
+            return  # the end of the process: not acknowledged, so the broker keeps it for the next
         if reason in {"drop_oldest", "drop_newest"}:
             table.finish(work.delivery, work.subscription.id, success=False)
         else:
-            set_aside(table, letters, work, Why.PARKED if reason == "parked" else Why.OVERFLOW)
+            set_aside(table, letters, work, _WHY.get(reason, Why.OVERFLOW))
 
     return on_evicted
+
+
+_WHY: Final[Mapping[str, Why]] = MappingProxyType({"parked": Why.PARKED, "discarded": Why.DISCARDED})

@@ -269,7 +269,7 @@ class _Life:
             self._ports.box.retained.handled(work)
         delivery = work.delivery
         self._ports.emit(
-            HandlerUnavailable(self._ports.box.name, work.subscription.id, delivery.inbound.topic, delivery.message_id, _brief(error))
+            HandlerUnavailable(self._ports.box.path, work.subscription.id, delivery.inbound.topic, delivery.message_id, _brief(error))
         )
 
     def _set_aside(self, work: Work, taken: Taken[Work] | None, why: Why, attempts: int, error: BaseException) -> None:
@@ -284,7 +284,7 @@ class _Life:
     def _succeeded(self) -> None:
         if self._ports.box.ledger.succeeded():
             self._ports.health.report(self._place, None)
-            self._ports.emit(ActorRecovered(self._ports.box.name))
+            self._ports.emit(ActorRecovered(self._ports.box.path))
 
     def _spend(self) -> float:
         """One failure off the budget; seconds until the next incarnation: 0, or the time in the park."""
@@ -294,14 +294,14 @@ class _Life:
             return 0.0
         box.mailbox.evict("parked", oldest_first=True)
         self._ports.health.report(self._place, f"parked after {box.ledger.failures} failures in a row")
-        self._ports.emit(ActorParked(box.name, box.ledger.failures, park_s))
+        self._ports.emit(ActorParked(box.path, box.ledger.failures, park_s))
         return park_s
 
     def _report(self, subscription: str, work: Work | None, attempt: int, error: BaseException, *, final: bool) -> None:
         delivery = work.delivery if work is not None else None
         self._ports.emit(
             HandlerFailed(
-                actor=self._ports.box.name,
+                actor=self._ports.box.path,
                 subscription=subscription,
                 topic=delivery.inbound.topic if delivery else "",
                 message_id=delivery.message_id if delivery else "",

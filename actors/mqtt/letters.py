@@ -31,7 +31,7 @@ class Letters:
 
     def inbound(self, work: Work, why: Why, *, attempts: int = 0, error: BaseException | str = "") -> None:
         """`work` will not be handled by its subscription."""
-        self._write(work.delivery, why, work.subscription.actor, work.subscription.id, attempts, error)
+        self._write(work.delivery, why, work.subscription.path, work.subscription.id, attempts, error)
 
     def unhandled(self, delivery: Delivery, why: Why, *, attempts: int, error: BaseException | str) -> None:
         """The pipeline itself failed on `delivery`: it reaches no subscription."""

@@ -24,3 +24,4 @@ class Outgoing:
     on_settled: Callable[[], None] = _nobody
     expires_at: float | None = None
     actor: str = ""
+    repeatable: bool = False  # belongs to a delivery that is not acknowledged before this is confirmed

@@ -77,6 +77,7 @@ async def store(
     *,
     max_dead_letters: int,
     on_state: OnState,
+    last_call: Callable[[], None] = lambda: None,
     open_database: OpenDatabase = store_db.open_database,
     task_status: trio.TaskStatus[None],
 ) -> None:
@@ -84,7 +85,7 @@ async def store(
 
     Keeps the newest `max_dead_letters`, 1 or more. Has started before the database is open. ``on_state(None)`` is called when
     the store works, ``on_state(text)`` when it does not, and why; both in the event loop. On SHUTDOWN it writes what is
-    queued, on RESTART nothing more. `open_database` is `store_db.open_database`, or a wrapper of it.
+    queued, `last_call` having been called just before (it may queue more), on RESTART nothing more. `open_database` is `store_db.open_database`, or a wrapper of it.
 
     Raises `StoreError`, an `Unavailable`, when files cannot be used now, and `Escalate` when another service holds `state_dir`.
     """
@@ -95,7 +96,7 @@ async def store(
         try:
             opened = await trio.to_thread.run_sync(_open, state_dir, max_dead_letters, open_database, limiter=one_thread)
             try:
-                await _serve(opened, one_thread, custody, request, on_state)
+                await _serve(opened, one_thread, custody, request, on_state, last_call)
             finally:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(opened.close, limiter=one_thread)
@@ -114,10 +115,18 @@ def _consequence(held: StoreHeld) -> Exception:
 
 
 async def _serve(
-    opened: _Opened, one_thread: trio.CapacityLimiter, custody: Custody[ToStore], request: ExitRequest, on_state: OnState
+    opened: _Opened,
+    one_thread: trio.CapacityLimiter,
+    custody: Custody[ToStore],
+    request: ExitRequest,
+    on_state: OnState,
+    last_call: Callable[[], None],
 ) -> None:
-    up = False
+    up = called = False
     while True:
+        if request.reason is ExitReason.SHUTDOWN and not called:
+            called = True
+            last_call()
         batch = custody.receive_nowait(MAX_BATCH) if request.reason is not ExitReason.RESTART else []
         if batch:
             await _write(opened, one_thread, custody, batch)

@@ -9,9 +9,10 @@ from .topics import Template
 
 @attrs.frozen
 class Subscription:
-    """`id` is stable across restarts of the process: dedup remembers it, dead letters name it."""
+    """`id` is stable across restarts of the process: dedup remembers it, dead letters name it. `path`: the actor's in the tree."""
 
     id: str
     actor: str
+    path: str
     template: Template
     qos: int
