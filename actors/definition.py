@@ -20,7 +20,7 @@ from tars.supervisor.structure import structure as structure_strictly
 from .actor import Actor, Subscribed, Ticking, marks_of
 from .contracts import STANDARD, TopicRegistry
 from .mqtt.topics import Template, TopicError, parse_template, validate_topic
-from .reflection import Member, event_type, is_async, members, place, required_arguments, settings_owner, settings_type, wants_ctx
+from .reflection import UNUSABLE, Member, event_type, is_async, members, place, required_arguments, settings_owner, settings_type, wants_ctx
 
 T = TypeVar("T")
 
@@ -273,7 +273,7 @@ class _Definer:
             return self.structure(kind, self.settings, ("actors", self.name, "settings"))
         except Unstructurable as error:
             self.problems.extend(error.problems)
-        except NameError as error:
+        except UNUSABLE as error:
             self._note(kind, f"the annotation of a field cannot be used: {error}")
         return None
 

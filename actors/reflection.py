@@ -14,6 +14,7 @@ from types import FunctionType, SimpleNamespace
 from typing import Any, Final, TypeAlias
 
 import attrs
+from cattrs.errors import StructureHandlerNotFoundError
 
 from .actor import Actor, Mark, marks_of
 from .contracts import prepare
@@ -22,7 +23,9 @@ Note: TypeAlias = Callable[[object, str], None]
 """Takes what is wrong (a function, a class) and a sentence about it."""
 
 _TAKEN: Final = frozenset({"started", "stopping", "settings"})
-_UNRESOLVED: Final = (NameError, AttributeError, TypeError, SyntaxError)
+UNUSABLE: Final = (NameError, AttributeError, TypeError, SyntaxError, StructureHandlerNotFoundError)
+"""What an annotation raises when it is resolved or compiled: it names nothing, or a type that nothing can be read into."""
+
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _MESSAGES: Final = "an attrs class, dict, Envelope or bytes"
 
@@ -131,7 +134,7 @@ def event_type(function: Callable[..., Any], at: int, note: Note) -> type[Any] |
             return None
         found: type[Any] = dict if _is_plain_dict(kind) else kind
         prepare(found)
-    except _UNRESOLVED as error:
+    except UNUSABLE as error:
         note(function, f"the annotation of the parameter {name!r} cannot be used: {error}")
         return None
     return found
@@ -146,7 +149,7 @@ def settings_type(cls: type[Actor], note: Note) -> type[Any] | None:
         kind = _resolved(
             vars(owner)["__annotations__"]["settings"], getattr(sys.modules.get(owner.__module__), "__dict__", {}), dict(vars(owner))
         )
-    except _UNRESOLVED as error:
+    except UNUSABLE as error:
         note(owner, f"the annotation of 'settings' cannot be used: {error}")
         return None
     if not (isinstance(kind, type) and attrs.has(kind)):
