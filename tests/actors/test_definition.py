@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-import datetime
+import datetime as dt
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
@@ -44,7 +44,7 @@ class Settings:
 
 @attrs.frozen
 class Dated:
-    since: datetime.datetime
+    since: dt.datetime
 
 
 class Thermostat(Actor):
