@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
+from .mqtt.context import Context
 from .mqtt.topics import parse_template
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,10 +29,10 @@ class Actor:
     structured into it, and it is there before ``__init__`` runs. ``__init__`` takes no arguments.
     """
 
-    async def started(self, ctx: Any) -> None:
+    async def started(self, ctx: Context) -> None:
         """Override it to act before the first message of this incarnation. `ctx` is a `Context` without a message."""
 
-    async def stopping(self, ctx: Any) -> None:
+    async def stopping(self, ctx: Context) -> None:
         """Override it to act after the last message, in the drain. The link is still up: what is published here is sent."""
 
 
