@@ -2,6 +2,7 @@
 
     root                one_for_one
     ├── store           dead letters on disk
+    ├── watch           notices a blocked event loop
     └── service         rest_for_one
         ├── broker      only if embedded
         ├── handlers    one_for_one, one child per actor in the config
@@ -23,7 +24,7 @@ import attrs
 import structlog
 import trio
 
-from tars.supervisor import Backoff, ChildSpec, Config, Mailbox, Strategy, SupervisorSpec
+from tars.supervisor import BRUTAL, Backoff, ChildSpec, Config, LoopBlocked, LoopFree, Mailbox, Strategy, SupervisorSpec, watch_loop
 from tars.supervisor.render import event_logger
 
 from .contracts import STANDARD
@@ -175,6 +176,7 @@ def wire(
         last_call=functools.partial(_last_call, outbox, boxes),
     )
 
+    watch = ChildSpec("watch", functools.partial(watch_loop, functools.partial(_loop_state, emit, health)), shutdown_s=BRUTAL)
     broker = [ChildSpec("broker", functools.partial(embedded_broker, config.url.host, config.url.port))] if config.broker.embedded else []
     handlers = SupervisorSpec("handlers", [handler_of(definition) for definition in definitions])
     pipeline = SupervisorSpec(
@@ -197,7 +199,7 @@ def wire(
     )
     service = SupervisorSpec("service", [*broker, handlers, pipeline, link_group], strategy=Strategy.REST_FOR_ONE)
     return Service(
-        spec=SupervisorSpec("root", [ChildSpec("store", store_start), service]),
+        spec=SupervisorSpec("root", [ChildSpec("store", store_start), watch, service]),
         table=table,
         arrivals=arrivals,
         admitted=admitted,
@@ -216,6 +218,13 @@ def _settled(window: DoneWindow, log: Any, delivery: Delivery) -> None:  # noqa:
     if delivery.recorded and delivery.succeeded:
         window.record(delivery.key, delivery.succeeded, trio.current_time())
     log.debug("message_settled", topic=delivery.inbound.topic, message_id=delivery.message_id, given=len(delivery.given))
+
+
+def _loop_state(emit: Callable[[Any], None], health: Health, state: LoopBlocked | LoopFree) -> None:
+    """While it is blocked nothing can be published: health tells afterwards, until the next restart of the process."""
+    emit(state)
+    if isinstance(state, LoopFree):
+        health.report("event loop", f"was blocked for {state.blocked_s:.1f} s at {state.where}")
 
 
 def _unsent(letters: Letters, outgoing: Outgoing, reason: str) -> None:

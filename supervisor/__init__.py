@@ -14,6 +14,7 @@ from .asking import Ask, ask
 from .backoff import NO_BACKOFF, Backoff
 from .config import Config, ConfigError
 from .environment import Override
+from .custody import Batch, Custody, Taken
 from .errors import (
     ActorRestarting,
     ActorStopped,
@@ -44,11 +45,14 @@ from .events import (
     Event,
     GroupRestart,
     IntensityExceeded,
+    LoopBlocked,
+    LoopFree,
     RestartScheduled,
     SupervisorStopped,
 )
 from .incarnation import ExitReason, ExitRequest, Incarnation, current, trap_exit
-from .mailbox import Batch, Custody, Mailbox, MailboxStatistics, Overflow, ReaderState, Taken
+from .loop_watch import watch_loop
+from .mailbox import Mailbox, MailboxStatistics, Overflow, ReaderState
 from .policy import ChildState
 from .restart import Exit, ExitKind, Restart, leaves
 from .spec import BRUTAL, INFINITY, ChildSpec, SupervisorSpec
@@ -90,6 +94,8 @@ __all__ = [
     "GroupRestart",
     "Incarnation",
     "IntensityExceeded",
+    "LoopBlocked",
+    "LoopFree",
     "Mailbox",
     "MailboxClosed",
     "MailboxFull",
@@ -120,5 +126,6 @@ __all__ = [
     "current",
     "supervise",
     "trap_exit",
+    "watch_loop",
     "within",
 ]

@@ -7,7 +7,7 @@ seconds. An `Emit` is a plain function: it is called from the decision loop and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import attrs
 
@@ -97,7 +97,37 @@ class SupervisorStopped:
     took_s: float
 
 
+@attrs.frozen
+class LoopBlocked:
+    """The event loop has not moved for `silent_s`: every actor stands still. `where` it hangs, `stack` how it got there."""
+
+    silent_s: float
+    where: str
+    stack: str
+
+    level: ClassVar[str] = "error"
+
+
+@attrs.frozen
+class LoopFree:
+    """It moves again, after `blocked_s`; it hung at `where`."""
+
+    blocked_s: float
+    where: str
+
+    level: ClassVar[str] = "warning"
+
+
 Event: TypeAlias = (
-    ChildStarted | ChildExited | RestartScheduled | GroupRestart | IntensityExceeded | ChildStuck | DeadLettered | SupervisorStopped
+    ChildStarted
+    | ChildExited
+    | RestartScheduled
+    | GroupRestart
+    | IntensityExceeded
+    | ChildStuck
+    | DeadLettered
+    | SupervisorStopped
+    | LoopBlocked
+    | LoopFree
 )
 Emit: TypeAlias = Callable[[Event], None]

@@ -35,7 +35,7 @@ _RENAMED: Final = ("event", "level", "ts", "exc_info", "stack_info")  # words th
 def render(event: object) -> Rendered:
     """One event as ``(level, snake_case name, values)``. `path` becomes `actor`; any attrs class will do.
 
-    A class that is not of `events.py` says its level in a class attribute ``level``; without one it is "info".
+    A class that is not of `events.py` says its level in an attribute ``level``; without one it is "info".
     """
     level = _level(event)
     values: dict[str, object] = {}
@@ -107,7 +107,7 @@ def _level(event: object) -> Level:
         return _EXIT_LEVELS[event.kind]
     if isinstance(event, SupervisorStopped):
         return "debug" if "/" in event.path else "info"  # one line for the tree, not one per branch
-    said = _EVENT_LEVELS.get(kind, getattr(kind, "level", "info"))
+    said = _EVENT_LEVELS.get(kind, getattr(event, "level", "info"))
     return said if said in _LEVELS else "info"
 
 

@@ -23,11 +23,15 @@ class LinkUp:
 class LinkDown:
     """The connection of `epoch` is over. `in_flight` deliveries wait for the next one."""
 
-    level: ClassVar[str] = "warning"
     epoch: int
     reason: str
     up_s: float
     in_flight: int
+
+    @property
+    def level(self) -> str:
+        """A goodbye of our own is no warning."""
+        return "info" if self.reason == "closed" else "warning"
 
 
 @attrs.frozen
