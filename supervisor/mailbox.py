@@ -12,13 +12,14 @@ from __future__ import annotations
 import enum
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 import attrs
 import trio
 
+from .custody import Batch, Custody, Taken
 from .errors import MailboxClosed, MailboxFull
 from .incarnation import Incarnation, current
 
@@ -41,16 +42,6 @@ class ReaderState(enum.Enum):
     PRESENT = "present"
     RESTARTING = "restarting"  # the reader's next incarnation is on its way
     STOPPED = "stopped"
-
-
-@attrs.define(eq=False)
-class Taken(Generic[T]):
-    """A message in custody. `attempt` is 1 the first time it is begun; `since` is when it was accepted (trio time)."""
-
-    item: T
-    since: float
-    attempt: int = 1
-    begun: bool = False
 
 
 @attrs.define(eq=False)
@@ -162,12 +153,13 @@ class Mailbox(Generic[T]):
         if self._custody is not None:
             msg = "a mailbox has one reader at a time"
             raise RuntimeError(msg)
-        custody = self._custody = Custody(self)
+        custody = self._custody = Custody(self._something_queued, self._take)
         self._welcome(current())
         try:
             yield custody
         finally:
             self._custody = None
+            self._done += custody.dealt_with
             self._take_back(custody)
 
     @asynccontextmanager
@@ -180,16 +172,28 @@ class Mailbox(Generic[T]):
         async with self.custody() as custody:
             yield Batch(custody, await custody.receive(max_items))
 
+    async def _something_queued(self) -> None:
+        while not self._queue:
+            if self._closed is not None:
+                raise MailboxClosed(self._closed)
+            await self._readers.park()
+
+    def _take(self, max_items: int) -> list[Taken[T]]:
+        taken = [self._queue.popleft() for _ in range(min(max_items, len(self._queue)))]
+        self._admit()
+        return taken
+
     # -- looking, and emptying -------------------------------------------------------------------
 
     def statistics(self) -> MailboxStatistics:
         """See `MailboxStatistics`."""
+        custody = self._custody
         return MailboxStatistics(
             accepted=self._accepted,
-            done=self._done,
+            done=self._done + (0 if custody is None else custody.dealt_with),
             evicted=self._evicted,
             queued=len(self._queue),
-            in_hand=0 if self._custody is None else len(self._custody.in_hand),
+            in_hand=0 if custody is None else len(custody.in_hand),
             reader=self._reader,
             oldest_since=self._queue[0].since if self._queue else None,
         )
@@ -257,70 +261,3 @@ class Mailbox(Generic[T]):
         """Have `left` set when the present reader's incarnation ends; returns the way to unsubscribe."""
         self._reader_left.add(left)
         return lambda: self._reader_left.discard(left)
-
-
-class Custody(Generic[T]):
-    """What one reader holds. `in_hand` keeps the order in which it was taken."""
-
-    def __init__(self, mailbox: Mailbox[T]) -> None:
-        self._mailbox = mailbox
-        self.in_hand: dict[Taken[T], None] = {}
-
-    async def receive(self, max_items: int) -> list[Taken[T]]:
-        """At least one message, at most `max_items`. Raises `MailboxClosed`. Cancelled, it has taken nothing."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        await self.wait()
-        taken = self.receive_nowait(max_items)
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        return taken
-
-    async def wait(self) -> None:
-        """Return when there is something to take; at once if there is. Raises `MailboxClosed`."""
-        mailbox = self._mailbox
-        while not mailbox._queue:  # noqa: SLF001 - a custody is the mailbox's other half
-            if mailbox._closed is not None:  # noqa: SLF001
-                raise MailboxClosed(mailbox._closed)  # noqa: SLF001
-            await mailbox._readers.park()  # noqa: SLF001
-
-    def receive_nowait(self, max_items: int) -> list[Taken[T]]:
-        """What is there, at most `max_items`; perhaps nothing."""
-        mailbox = self._mailbox
-        queue = mailbox._queue  # noqa: SLF001
-        count = min(max_items, len(queue))
-        taken = [queue.popleft() for _ in range(count)]
-        self.in_hand.update(dict.fromkeys(taken))
-        mailbox._admit()  # noqa: SLF001
-        return taken
-
-    def begin(self, taken: Taken[T]) -> None:
-        """Work on `taken` starts now: if it comes back undone, that was an attempt."""
-        taken.begun = True
-
-    def done(self, taken: Taken[T]) -> None:
-        """`taken` is dealt with and leaves the mailbox for good. Raises KeyError when it is not in hand."""
-        del self.in_hand[taken]
-        self._mailbox._done += 1  # noqa: SLF001
-
-    def spare(self, taken: Taken[T]) -> None:
-        """If `taken` comes back, let that cost no attempt (its handling was not at fault)."""
-        taken.begun = False
-
-
-class Batch(Generic[T]):
-    """The result of one `receive_batch`."""
-
-    def __init__(self, custody: Custody[T], items: list[Taken[T]]) -> None:
-        self._custody = custody
-        self._items = items
-
-    def __iter__(self) -> Iterator[Taken[T]]:
-        for taken in self._items:
-            self._custody.begin(taken)
-            yield taken
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def done(self, taken: Taken[T]) -> None:
-        """`taken` is dealt with. Raises KeyError when it was already."""
-        self._custody.done(taken)
