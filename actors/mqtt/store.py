@@ -84,8 +84,9 @@ async def store(
     """Write what comes to `mailbox` into ``state_dir/dead-letters.sqlite3``; fit for `ChildSpec.start`.
 
     Keeps the newest `max_dead_letters`, 1 or more. Has started before the database is open. ``on_state(None)`` is called when
-    the store works, ``on_state(text)`` when it does not, and why; both in the event loop. On SHUTDOWN it writes what is
-    queued, `last_call` having been called just before (it may queue more), on RESTART nothing more. `open_database` is `store_db.open_database`, or a wrapper of it.
+    the store works, ``on_state(text)`` when it does not, and why; both in the event loop. On SHUTDOWN it calls `last_call`, once
+    (it may queue more; not called while the store is down), and writes what is queued; on RESTART it writes nothing more.
+    `open_database` is `store_db.open_database`, or a wrapper of it.
 
     Raises `StoreError`, an `Unavailable`, when files cannot be used now, and `Escalate` when another service holds `state_dir`.
     """

@@ -42,6 +42,8 @@ CREATE TABLE dead_letter (
     user_properties TEXT NOT NULL, payload BLOB NOT NULL
 )
 """
+# Every append counts the letters; through this the count reads 30 pages of a full store instead of all of them.
+_INDEX: Final = "CREATE INDEX dead_letter_at ON dead_letter (at)"
 _INSERT: Final = f"INSERT INTO dead_letter ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - our names
 _SELECT: Final = f"SELECT id, {', '.join(_COLUMNS)} FROM dead_letter ORDER BY id"  # noqa: S608 - our names
 _OLDEST: Final = "DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter ORDER BY id LIMIT ?)"
@@ -96,6 +98,7 @@ def _create(database: sqlite3.Connection) -> None:
     try:
         database.execute("BEGIN IMMEDIATE")
         database.execute(_SCHEMA)
+        database.execute(_INDEX)
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         database.execute("COMMIT")

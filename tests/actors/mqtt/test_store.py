@@ -57,6 +57,7 @@ class World:
     state_dir: Path
     open: Callable[[Path], sqlite3.Connection] = open_database
     max_dead_letters: int = 100_000
+    last_call: Callable[[], None] = lambda: None
     mailbox: Mailbox[ToStore] = attrs.field(factory=lambda: Mailbox[ToStore](math.inf))
     events: list[Event] = attrs.field(factory=list)
     stored: list[int] = attrs.field(factory=list)
@@ -103,6 +104,7 @@ class World:
             self.mailbox,
             max_dead_letters=self.max_dead_letters,
             on_state=self.on_state,
+            last_call=self.last_call,
             open_database=self.open,
         )
         return SupervisorSpec("root", [ChildSpec("store", start, shutdown_s=shutdown_s), *siblings], strategy=strategy, backoff=AT_ONCE)
@@ -244,6 +246,25 @@ async def test_on_shutdown_everything_queued_is_written(tmp_path: Path) -> None:
 
     assert list(range(3 * MAX_BATCH)) == world.stored == world.on_disk()
     assert [ExitKind.SHUTDOWN] == world.exits()
+
+
+async def test_what_the_last_call_queues_is_written_too_and_it_comes_once(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    calls: list[int] = []
+
+    def last_call() -> None:
+        calls.append(len(world.stored))
+        world.send(*range(1, 2 * MAX_BATCH))
+
+    world.last_call = last_call
+    async with world.running():
+        world.send(0)
+        await world.until_stored(1)
+
+        assert [] == calls
+
+    assert [1] == calls
+    assert list(range(2 * MAX_BATCH)) == world.stored == world.on_disk()
 
 
 async def test_on_shutdown_with_nothing_queued_it_returns(tmp_path: Path) -> None:
