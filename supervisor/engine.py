@@ -13,51 +13,44 @@ import attrs
 import trio
 
 from .backoff import Backoff
-from .errors import ActorStopped, Escalate, NotFound, RestartIntensityExceeded, StartFailed, Unavailable
+from .errors import ActorStopped, Escalate, RestartIntensityExceeded, StartFailed, Unavailable
 from .events import Emit, GroupRestart, IntensityExceeded, RestartScheduled
 from .incarnation import ExitReason, Incarnation
 from .intensity import RestartWindow
 from .lives import Lives
 from .policy import ChildState, Goal, Row, join_group, land, next_due_at, to_start, to_stop
-from .restart import Exit, ExitKind, Restart, leaves, wants_restart
-from .spec import Child, SupervisorSpec
+from .restart import Exit, ExitKind, leaves, wants_restart
+from .spec import SupervisorSpec
 from .strategy import AutoShutdown, Strategy, affected
+from .table import Table
 
 Nested = Callable[[SupervisorSpec], Callable[..., Awaitable[object]]]
 
 
 @attrs.define(eq=False)
 class Engine:
-    """The table of one supervisor and everything that changes it. `nested` makes the start of a supervisor child."""
+    """One supervisor's decisions over its table. `nested` makes the start of a supervisor child."""
 
     spec: SupervisorSpec
     path: str
     emit: Emit
     chance: Callable[[], float]
     nested: Nested
-    rows: dict[str, Row] = attrs.field(factory=dict, init=False)  # start order
+    table: Table = attrs.field(init=False)
     verdict: BaseException | None = attrs.field(default=None, init=False)  # what the supervisor will raise
     stopping: ExitReason | None = attrs.field(default=None, init=False)
     stop_began_at: float = attrs.field(default=0.0, init=False)
     born: bool = attrs.field(default=False, init=False)  # every child of the spec has started once
     gone: trio.Event = attrs.field(factory=trio.Event, init=False)
     _hard: bool = attrs.field(default=False, init=False)  # cancelled from outside: cancel at once, in order
-    _restless: dict[Row, None] = attrs.field(factory=dict, init=False)  # the rows that call for something
     _window: RestartWindow = attrs.field(init=False)
     _lives: Lives = attrs.field(init=False)
     _left: list[Row] = attrs.field(factory=list, init=False)  # while stopping: those not yet seen gone, start order
     _deferred: list[tuple[Row, Incarnation, Exit]] = attrs.field(factory=list, init=False)  # endings during the first start
-    _made: int = attrs.field(default=0, init=False)
-    _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _moves: dict[Row, trio.Event] = attrs.field(factory=dict, init=False)  # API calls waiting for a row to move
 
     def __attrs_post_init__(self) -> None:
+        self.table = Table(self.path, dynamic=self.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE)
         self._window = RestartWindow(self.spec.max_restarts, self.spec.period_s)
-
-    @property
-    def dynamic(self) -> bool:
-        """A pool of instances of one template?"""
-        return self.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE
 
     @property
     def stuck(self) -> int:
@@ -68,22 +61,23 @@ class Engine:
 
     async def run(self, on_born: Callable[[], None]) -> None:
         """Start the children in order, call `on_born`, supervise until stopped, return when nothing runs any more."""
-        unborn = [self.add(spec) for spec in (() if self.dynamic else self.spec.children)]
+        table = self.table
+        unborn = [table.add(spec) for spec in (() if table.dynamic else self.spec.children)]
         unborn.reverse()
         async with trio.open_nursery() as nursery:
-            self._lives = Lives(nursery, self._start_of, self.emit, self.moved, self._ended)
+            self._lives = Lives(nursery, self._start_of, self.emit, table.moved, self._ended)
             while not self._over():
-                self._wake = trio.Event()
+                changed = table.next_change()
                 now = trio.current_time()
-                if not self.born and self.stopping is None and not self._restless:
+                if not self.born and self.stopping is None and not table.restless:
                     self._give_birth(unborn, on_born, now)
                 self._act(now)
-                with trio.move_on_at(min(next_due_at(self._restless, now), self._lives.next_press_at())):
-                    await self._wake.wait()
+                with trio.move_on_at(min(next_due_at(table.restless, now), self._lives.next_press_at())):
+                    await changed.wait()
 
     def _give_birth(self, unborn: list[Row], on_born: Callable[[], None], now: float) -> None:
         if unborn:
-            self.back_off(unborn.pop(), now)
+            self.table.back_off(unborn.pop(), now)
         else:
             self.born = True
             on_born()
@@ -94,10 +88,10 @@ class Engine:
 
     def _act(self, now: float) -> None:
         self._lives.press(now, hard=self._hard)
-        for row in to_stop(self._restless, in_parallel=self.dynamic):
+        for row in to_stop(self.table.restless, in_parallel=self.table.dynamic):
             self._lives.ask(row, self.stopping or self._reason_for(row), now, hard=self._hard)
         if self.stopping is None:
-            for row in to_start(self._restless, now, grouped=self.spec.strategy.grouped):
+            for row in to_start(self.table.restless, now, grouped=self.spec.strategy.grouped):
                 self._lives.begin(row, now)
 
     @staticmethod
@@ -110,10 +104,10 @@ class Engine:
             return False
         while self._left and (not self._left[-1].state.active or self._left[-1].state is ChildState.STUCK):
             self._left.pop()
-        for row in self._left if self.dynamic else self._left[-1:]:
+        for row in self._left if self.table.dynamic else self._left[-1:]:
             if row.state.active:
                 row.goal = Goal.DOWN
-                self._restless[row] = None
+                self.table.restless[row] = None
         return not self._left
 
     def begin_stop(self, reason: ExitReason, verdict: BaseException | None = None, *, hard: bool = False) -> None:
@@ -125,11 +119,11 @@ class Engine:
         if self.stopping is None:
             self.stopping = reason
             self.stop_began_at = trio.current_time()
-            self._left = list(self.rows.values())
-            for row in list(self._restless):
+            self._left = list(self.table.rows.values())
+            for row in list(self.table.restless):
                 if row.state is ChildState.BACKOFF:
-                    self.rest(row)
-        self._wake.set()
+                    self.table.rest(row)
+        self.table.wake()
 
     # -- the rules -------------------------------------------------------------------------------
 
@@ -138,11 +132,10 @@ class Engine:
         deferred = not self.born and life.started_at is not None and wants_restart(row.spec.restart, ended)
         returns = row.state is ChildState.BACKOFF or self.stopping is ExitReason.RESTART or (deferred and self.stopping is None)
         life.end(another_follows=returns)
-        self.moved(row)
+        self.table.moved(row)
 
     def _decide(self, row: Row, life: Incarnation, ended: Exit) -> None:
         """OTP's ``handle_info({'EXIT', ...})``: what does this ending mean?"""
-        born_alive = life.started_at is not None
         row.state = ChildState.STOPPED
         if ended.kind is ExitKind.FATAL:
             self.begin_stop(ExitReason.SHUTDOWN, _worst(ended, lambda leaf: isinstance(leaf, (KeyboardInterrupt, SystemExit))))
@@ -152,18 +145,23 @@ class Engine:
             self.begin_stop(ExitReason.RESTART, _worst(ended, lambda leaf: isinstance(leaf, Escalate)))
         elif row.goal is not Goal.UP:
             self._land(row)
-        elif born_alive and not self.born:
+        elif life.started_at is None:
+            self._after_no_life(row, life, ended)
+        elif not self.born:
             self._deferred.append((row, life, ended))  # OTP, too, looks at these when its init is through
-        elif born_alive:
+        else:
             self._after_life(row, life, ended)
-        elif ended.kind is ExitKind.NORMAL:
+
+    def _after_no_life(self, row: Row, life: Incarnation, ended: Exit) -> None:
+        """It ended before it had started."""
+        if ended.kind is ExitKind.NORMAL:
             self._finish(row)  # OTP's ignore: it declines to start
         elif not self.born and row.incarnation == 1:
             self._fail_birth(row, ended)
         elif row.by_operator:
             row.refusal = ended.error
             if row.incarnation == 1:
-                self.forget(row)
+                self.table.forget(row)
         else:
             self._after_life(row, life, ended)  # a restart that fails to start counts like any other failure
 
@@ -171,7 +169,7 @@ class Engine:
         gone = row.goal is Goal.GONE
         land(row)
         if gone:
-            self.forget(row)
+            self.table.forget(row)
 
     def _fail_birth(self, row: Row, ended: Exit) -> None:
         """No retry at first start: those already up are stopped in reverse, the supervisor fails."""
@@ -212,85 +210,33 @@ class Engine:
 
     def _restart(self, row: Row, due_at: float) -> None:
         """The failed child comes back at `due_at`, and with it whomever the strategy names."""
-        self.back_off(row, due_at)
-        order = list(self.rows) if self.spec.strategy.grouped else [row.spec.id]
-        members = [self.rows[child_id] for child_id in affected(self.spec.strategy, order, row.spec.id)]
+        self.table.back_off(row, due_at)
+        order = list(self.table.rows) if self.spec.strategy.grouped else [row.spec.id]
+        members = [self.table.rows[child_id] for child_id in affected(self.spec.strategy, order, row.spec.id)]
         for member in members:
             if member is not row:
                 join_group(member, due_at)
-                self.moved(member)
+                self.table.moved(member)
         if self.spec.strategy.grouped:
             back = tuple(member.spec.id for member in members if member.state is ChildState.BACKOFF or member.goal is Goal.AGAIN)
             self.emit(GroupRestart(self.path, row.spec.id, back))
 
     def _finish(self, row: Row) -> None:
         """It ended and is not restarted: a temporary or dynamic child is forgotten, another keeps its spec."""
-        if self.forgets(row):
-            self.forget(row)
+        if self.table.forgets(row):
+            self.table.forget(row)
 
     def _auto_shutdown(self, row: Row) -> None:
         """Only an ending of the child's own triggers it; being stopped never gets here."""
         if not row.spec.significant:
             return
-        left = any(other.spec.significant and other is not row and other.state is not ChildState.STOPPED for other in self.rows.values())
+        left = any(
+            other.spec.significant and other is not row and other.state is not ChildState.STOPPED for other in self.table.rows.values()
+        )
         if self.spec.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT or not left:
             self.begin_stop(ExitReason.SHUTDOWN)
 
-    # -- the table -------------------------------------------------------------------------------
-
-    def add(self, spec: Child) -> Row:
-        """Put a stopped row at the end of the table."""
-        self._made += 1
-        row = Row(spec, f"{self.path}/{spec.id}", self._made)
-        self.rows[spec.id] = row
-        return row
-
-    def next_serial(self) -> int:
-        """A number no child of this supervisor has had."""
-        return self._made + 1
-
-    def find(self, child_id: str) -> Row:
-        """Raises `NotFound`."""
-        row = self.rows.get(child_id)
-        if row is None:
-            raise NotFound(child_id)
-        return row
-
-    def back_off(self, row: Row, due_at: float) -> None:
-        """Start `row` at `due_at`."""
-        row.state = ChildState.BACKOFF
-        row.due_at = due_at
-        self.moved(row)
-
-    def rest(self, row: Row) -> None:
-        """End a backoff: the row is stopped, or forgotten if it is one of those."""
-        row.state = ChildState.STOPPED
-        if self.forgets(row):
-            self.forget(row)
-        self.moved(row)
-
-    def forget(self, row: Row) -> None:
-        """Drop the row and its spec."""
-        self.rows.pop(row.spec.id, None)
-
-    def forgets(self, row: Row) -> bool:
-        """Does nothing of this child stay once it has ended for good?"""
-        return self.dynamic or row.spec.restart is Restart.TEMPORARY
-
-    def moved(self, row: Row) -> None:
-        """Something in `row` changed: the loop looks at it, and so do the calls that wait for it."""
-        if row.at_rest:
-            self._restless.pop(row, None)
-            row.by_operator = False
-        else:
-            self._restless[row] = None
-        if (waiting := self._moves.pop(row, None)) is not None:
-            waiting.set()
-        self._wake.set()
-
-    async def next_move(self, row: Row) -> None:
-        """Wait until `row` changes."""
-        await self._moves.setdefault(row, trio.Event()).wait()
+    # -- asked for by an operator ------------------------------------------------------------------
 
     async def begin_by_operator(self, row: Row) -> None:
         """Start `row` now and wait for the outcome. Raises `StartFailed`, `ActorStopped`."""
@@ -298,10 +244,10 @@ class Engine:
         row.by_operator = True
         row.failures = row.consecutive = 0
         row.refusal = None
-        self.back_off(row, trio.current_time())
+        self.table.back_off(row, trio.current_time())
         ups = row.ups
         while row.ups == ups and row.state is not ChildState.STOPPED:
-            await self.next_move(row)
+            await self.table.next_move(row)
         if row.ups > ups:
             return
         if row.refusal is not None:

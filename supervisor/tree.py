@@ -1,6 +1,6 @@
 """A supervisor as its users see it: `supervise` runs one, `Supervisor` is the handle (OTP's dynamic API).
 
-What happens on a failure is in `engine`, in what order in `policy`, how a child lives and is stopped in
+What happens on a failure is in `engine`, in what order in `policy`, the rows in `table`, how a child lives and is stopped in
 `lives`. Calls here change the table and wait until the row has got there; queries never wait.
 """
 
@@ -117,6 +117,7 @@ class Supervisor:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._table = engine.table
 
     @property
     def spec(self) -> SupervisorSpec:
@@ -135,12 +136,12 @@ class Supervisor:
                 kind="supervisor" if isinstance(row.spec, SupervisorSpec) else "worker",
                 due_in_s=max(0.0, row.due_at - now) if row.state is ChildState.BACKOFF else None,
             )
-            for child_id, row in reversed(self._engine.rows.items())
+            for child_id, row in reversed(self._table.rows.items())
         )
 
     def count_children(self) -> ChildCounts:
         """How many there are; a child between two incarnations is not active."""
-        rows = self._engine.rows.values()
+        rows = self._table.rows.values()
         supervisors = sum(isinstance(row.spec, SupervisorSpec) for row in rows)
         return ChildCounts(len(rows), sum(row.state.active for row in rows), supervisors, len(rows) - supervisors)
 
@@ -152,8 +153,8 @@ class Supervisor:
         nothing of it is kept.
         """
         self._refuse_when_stopping()
-        spec = self._instance(child) if self._engine.dynamic else self._new_spec(child)
-        await self._engine.begin_by_operator(self._engine.add(spec))
+        spec = self._instance(child) if self._table.dynamic else self._new_spec(child)
+        await self._engine.begin_by_operator(self._table.add(spec))
         return spec.id
 
     async def restart_child(self, child_id: str) -> None:
@@ -166,23 +167,22 @@ class Supervisor:
         Returns when it is gone. Raises `NotFound`, and `Running` when it turns out to be stuck.
         """
         self._refuse_when_stopping()
-        engine = self._engine
-        row = engine.find(child_id)
+        row = self._table.find(child_id)
         row.held = True
         if row.state.active:
-            row.goal = Goal.GONE if engine.forgets(row) else Goal.DOWN
-            engine.moved(row)
+            row.goal = Goal.GONE if self._table.forgets(row) else Goal.DOWN
+            self._table.moved(row)
         elif row.state is ChildState.BACKOFF:
-            engine.rest(row)
+            self._table.rest(row)
         number = row.incarnation  # somebody may start it again before this call wakes
         while row.state.active and row.incarnation == number:
             if row.state is ChildState.STUCK:
                 raise Running(child_id)
-            await engine.next_move(row)
+            await self._table.next_move(row)
 
     async def delete_child(self, child_id: str) -> None:
         """Forget a stopped child. Raises `NotFound`, `Running`, `Restarting`."""
-        self._engine.forget(self._find_stopped(child_id))
+        self._table.forget(self._find_stopped(child_id))
 
     async def stop(self) -> None:
         """Stop everything in order and return when it is gone. May be called again, and by several."""
@@ -195,7 +195,7 @@ class Supervisor:
 
     def _find_stopped(self, child_id: str) -> Row:
         self._refuse_when_stopping()
-        row = self._engine.find(child_id)
+        row = self._table.find(child_id)
         if row.by_operator:
             raise Running(child_id)
         if row.state is ChildState.BACKOFF or (row.state is ChildState.STARTING and row.incarnation > 1):
@@ -209,7 +209,7 @@ class Supervisor:
             msg = f"supervisor {self.spec.id!r}: start_child takes one ChildSpec or SupervisorSpec, got {child!r}"
             raise SpecError(msg)
         spec: Child = child[0]
-        known = self._engine.rows.get(spec.id)
+        known = self._table.rows.get(spec.id)
         if known is not None:
             raise AlreadyStarted(spec.id) if known.state.active or known.by_operator else AlreadyPresent(spec.id)
         check_child(self.spec, spec, set())
@@ -217,7 +217,7 @@ class Supervisor:
 
     def _instance(self, arguments: tuple[Any, ...]) -> Child:
         template = self.spec.children[0]
-        child_id = f"{template.id}:{self._engine.next_serial()}"
+        child_id = f"{template.id}:{self._table.next_serial()}"
         if isinstance(template, SupervisorSpec):
             return attrs.evolve(template, id=child_id)
         return attrs.evolve(template, id=child_id, start=bind(template.start, *arguments))

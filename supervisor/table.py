@@ -1,0 +1,91 @@
+"""The rows of one supervisor, in start order: put in, found, moved, forgotten.
+
+Law: whoever changes a row calls `moved`. That keeps `restless` true, wakes the supervisor's loop, and wakes
+the calls that wait for this row. What the rows call for is `policy`, what an ending means is `engine`.
+"""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from .errors import NotFound
+from .policy import ChildState, Row
+from .restart import Restart
+from .spec import Child
+
+
+@attrs.define(eq=False)
+class Table:
+    """`dynamic`: a pool of instances of one template."""
+
+    path: str  # of the supervisor
+    dynamic: bool = attrs.field(kw_only=True)
+    rows: dict[str, Row] = attrs.field(factory=dict, init=False)  # start order
+    restless: dict[Row, None] = attrs.field(factory=dict, init=False)  # the rows that call for something
+    _made: int = attrs.field(default=0, init=False)
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _moves: dict[Row, trio.Event] = attrs.field(factory=dict, init=False)  # API calls waiting for a row to move
+
+    def next_change(self) -> trio.Event:
+        """What is set at the next change. For the loop: get it before looking, and no change is missed."""
+        self._changed = trio.Event()
+        return self._changed
+
+    def wake(self) -> None:
+        """Something other than a row changed."""
+        self._changed.set()
+
+    def add(self, spec: Child) -> Row:
+        """Put a stopped row at the end of the table."""
+        self._made += 1
+        row = Row(spec, f"{self.path}/{spec.id}", self._made)
+        self.rows[spec.id] = row
+        return row
+
+    def next_serial(self) -> int:
+        """A number no child of this supervisor has had."""
+        return self._made + 1
+
+    def find(self, child_id: str) -> Row:
+        """Raises `NotFound`."""
+        row = self.rows.get(child_id)
+        if row is None:
+            raise NotFound(child_id)
+        return row
+
+    def back_off(self, row: Row, due_at: float) -> None:
+        """Start `row` at `due_at`."""
+        row.state = ChildState.BACKOFF
+        row.due_at = due_at
+        self.moved(row)
+
+    def rest(self, row: Row) -> None:
+        """End a backoff: the row is stopped, or forgotten if it is one of those."""
+        row.state = ChildState.STOPPED
+        if self.forgets(row):
+            self.forget(row)
+        self.moved(row)
+
+    def forget(self, row: Row) -> None:
+        """Drop the row and its spec."""
+        self.rows.pop(row.spec.id, None)
+
+    def forgets(self, row: Row) -> bool:
+        """Does nothing of this child stay once it has ended for good?"""
+        return self.dynamic or row.spec.restart is Restart.TEMPORARY
+
+    def moved(self, row: Row) -> None:
+        """Something in `row` changed: the loop looks at it, and so do the calls that wait for it."""
+        if row.at_rest:
+            self.restless.pop(row, None)
+            row.by_operator = False
+        else:
+            self.restless[row] = None
+        if (waiting := self._moves.pop(row, None)) is not None:
+            waiting.set()
+        self._changed.set()
+
+    async def next_move(self, row: Row) -> None:
+        """Wait until `row` changes."""
+        await self._moves.setdefault(row, trio.Event()).wait()
