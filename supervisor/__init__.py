@@ -13,8 +13,8 @@ What is exported here is the public API; everything else may change.
 from .asking import Ask, ask
 from .backoff import NO_BACKOFF, Backoff
 from .config import Config, ConfigError
-from .environment import Override
 from .custody import Batch, Custody, Taken
+from .environment import Override
 from .errors import (
     ActorRestarting,
     ActorStopped,
@@ -122,8 +122,8 @@ __all__ = [
     "TooSlow",
     "Unavailable",
     "ask",
-    "leaves",
     "current",
+    "leaves",
     "supervise",
     "trap_exit",
     "watch_loop",
