@@ -24,9 +24,9 @@ class DoneWindow:
         """`subscriptions` have handled the message `key` with success."""
         if self.ttl_s <= 0 or self.max_entries <= 0:
             return
+        self._expire(now)  # first: a success must not be added to an entry whose time is up
         first, known = self._entries.get(key, (now, frozenset[str]()))
         self._entries[key] = (first, known.union(subscriptions))
-        self._expire(now)
         while len(self._entries) > self.max_entries:
             self._entries.popitem(last=False)
 
