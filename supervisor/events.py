@@ -90,7 +90,10 @@ class DeadLettered:
 
 @attrs.frozen
 class SupervisorStopped:
-    """The supervisor at `path` and everything below it is gone. `reason`: "shutdown" or the name of what it raises; `took_s` since the stop began."""
+    """The supervisor at `path` and everything below it is gone.
+
+    `reason`: "shutdown", or the name of what it raises; `took_s` since the stop began.
+    """
 
     path: str
     reason: str

@@ -106,8 +106,8 @@ def check_child(parent: SupervisorSpec, child: Child, taken: set[str]) -> None:
     _require(child.id not in taken, where, "children", "unique ids", f"{child.id!r} twice")
     if child.significant:
         at = f"{where}, child {child.id!r}"
-        _require(child.restart is not Restart.PERMANENT, at, "significant", "False for a permanent child", True)
-        _require(parent.auto_shutdown is not AutoShutdown.NEVER, at, "significant", "False under auto_shutdown=NEVER", True)
+        _require(child.restart is not Restart.PERMANENT, at, "significant", "False for a permanent child", child.significant)
+        _require(parent.auto_shutdown is not AutoShutdown.NEVER, at, "significant", "False under auto_shutdown=NEVER", child.significant)
 
 
 def _check_common(spec: Child) -> None:

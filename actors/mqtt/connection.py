@@ -26,7 +26,7 @@ from .letters import Letters
 from .link_state import Filters, LinkState
 from .outgoing import Outgoing
 from .pulse import Pulse
-from .transport import ConnectSettings, Link, LinkLost, LinkRefused, Transport
+from .transport import ConnectSettings, Link, LinkRefused, Transport
 
 FAILURE = 0x80
 """Reason codes from here on say no (MQTT 5 section 2.4)."""
@@ -95,39 +95,38 @@ class _Session:
         began = trio.current_time()
         self._ports.filters.forget()
         self._ports.urgent.evict("stale")  # beats and health of an earlier connection
-        async with self._ports.transport.connect(self._ports.settings) as link:
-            async with trio.open_nursery() as pumps:
-                pumps.start_soon(self._receive, link)
-                pumps.start_soon(self._acknowledge, link)
-                await self._subscribe(link)
-                self._hello()
-                up_at = trio.current_time()
-                self._ports.emit(
-                    LinkUp(
-                        epoch=self._epoch,
-                        protocol=self._ports.settings.protocol,
-                        session_present=link.limits.session_present,
-                        filters=len(self._ports.filters.held),
-                        took_s=up_at - began,
-                    )
+        async with self._ports.transport.connect(self._ports.settings) as link, trio.open_nursery() as pumps:
+            pumps.start_soon(self._receive, link)
+            pumps.start_soon(self._acknowledge, link)
+            await self._subscribe(link)
+            self._hello()
+            up_at = trio.current_time()
+            self._ports.emit(
+                LinkUp(
+                    epoch=self._epoch,
+                    protocol=self._ports.settings.protocol,
+                    session_present=link.limits.session_present,
+                    filters=len(self._ports.filters.held),
+                    took_s=up_at - began,
                 )
-                self.serving = True
-                self._ports.state.up()
-                reason = "closed"
-                try:
-                    for mailbox in (self._ports.urgent, self._ports.outbox):
-                        pumps.start_soon(self._send, link, mailbox)
-                    pumps.start_soon(self._follow_filters, link)
-                    pumps.start_soon(self._tell_health)
-                    await request.wait()
-                    await self._wind_down(link)
-                    pumps.cancel_scope.cancel()
-                finally:
-                    self.serving = False
-                    self._ports.state.down()
-                    if not request.is_set():
-                        reason = "lost"
-                    self._ports.emit(LinkDown(self._epoch, reason, trio.current_time() - up_at, len(self._ports.table)))
+            )
+            self.serving = True
+            self._ports.state.up()
+            reason = "closed"
+            try:
+                for mailbox in (self._ports.urgent, self._ports.outbox):
+                    pumps.start_soon(self._send, link, mailbox)
+                pumps.start_soon(self._follow_filters, link)
+                pumps.start_soon(self._tell_health)
+                await request.wait()
+                await self._wind_down(link)
+                pumps.cancel_scope.cancel()
+            finally:
+                self.serving = False
+                self._ports.state.down()
+                if not request.is_set():
+                    reason = "lost"
+                self._ports.emit(LinkDown(self._epoch, reason, trio.current_time() - up_at, len(self._ports.table)))
 
     # -- in --------------------------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ class Context:
         self._said = 0
 
     @property
-    def log(self) -> Any:  # noqa: ANN401 - structlog's loggers are typed by their configuration
+    def log(self) -> Any:  # structlog's loggers are typed by their configuration
         """A logger that names the message: `topic`, `message_id`, `correlation_id`."""
         logger = structlog.get_logger()
         if self._delivery is None:
@@ -110,9 +110,7 @@ class Context:
         await self._put(message_id, name, encode(envelope), qos=qos, retain=retain, expires_s=expires_s)
         return envelope.id
 
-    async def publish_raw(
-        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expires_s: float | None = None
-    ) -> None:
+    async def publish_raw(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expires_s: float | None = None) -> None:
         """Publish `payload` as it is. See `publish`."""
         await self._put(self._next_id(), topic, payload, qos=qos, retain=retain, expires_s=expires_s)
 

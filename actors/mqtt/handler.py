@@ -20,7 +20,7 @@ from tars.actors.contracts import DecodeError, Envelope, decode_document
 from tars.actors.errors import Reject
 from tars.supervisor import Custody, Escalate, ExitReason, ExitRequest, Stop, Taken, Unavailable, current, leaves, trap_exit
 
-from .behaviour import Behaviour, Method, Tick
+from .behaviour import Behaviour, Method
 from .box import ActorBox
 from .context import Context, Voice
 from .dead_letter import Why

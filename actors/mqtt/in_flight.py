@@ -44,7 +44,7 @@ class Delivery:
     _unreadable: DecodeError | None = None
     _read: bool = False
 
-    def document(self) -> Any:  # noqa: ANN401 - JSON
+    def document(self) -> Any:  # JSON
         """The payload as JSON, parsed once however many handlers read it. Raises `DecodeError`."""
         if not self._read:
             self._read = True

@@ -26,7 +26,7 @@ def property_of(properties: UserProperties, name: str) -> str:
 
 
 def key_of(delivery: Delivery) -> str:
-    """topic | message-id when there is one, else topic | type | id | `seq` or hash of data; else unique.
+    """What makes a delivery the same again: topic | message-id, else topic | type | id | `seq` or hash of data; else unique.
 
     What is no envelope, or has no id, is never a duplicate: two equal raw messages may both be meant.
     """
@@ -42,7 +42,7 @@ def key_of(delivery: Delivery) -> str:
     return f"{inbound.topic}|#{delivery.serial}"
 
 
-def _variant(data: Any) -> str:  # noqa: ANN401 - JSON
+def _variant(data: Any) -> str:  # JSON
     """Messages of one stream share an id and differ in `seq`; those without a seq differ in their data."""
     seq = data.get("seq") if isinstance(data, dict) else None
     if isinstance(seq, int) and not isinstance(seq, bool):

@@ -43,7 +43,7 @@ class Requests:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def resolve(self, topic: str, document: Any) -> bool:  # noqa: ANN401 - JSON
+    def resolve(self, topic: str, document: Any) -> bool:  # JSON
         """Hand a message to whoever waits for it. False: nobody does."""
         if not self._pending or not isinstance(document, dict):
             return False

@@ -135,9 +135,9 @@ class Link(Protocol):
         ...
 
     async def receive(self) -> Sequence[Inbound]:
-        """Everything that has arrived since the last call, at least one, in order of arrival. Raises `LinkLost`, `LinkRefused` (taken over).
+        """Everything that has arrived since the last call, at least one, in order of arrival.
 
-        What had arrived before the connection was lost is still returned first.
+        Raises `LinkLost`, `LinkRefused` (taken over); what had arrived before is still returned first.
         """
         ...
 
