@@ -5,9 +5,25 @@ Layers, lowest first: ``contracts`` the wire; ``mqtt`` the transport and the act
 """
 
 from tars.supervisor import Escalate, Stop, TooSlow, Unavailable
+from tars.supervisor.environment import Override, boolean, integer, number, text
 
 from .actor import Actor, every, subscribe
 from .errors import Reject
 from .mqtt.context import Context
 
-__all__ = ["Actor", "Context", "Escalate", "Reject", "Stop", "TooSlow", "Unavailable", "every", "subscribe"]
+__all__ = [
+    "Actor",
+    "Context",
+    "Escalate",
+    "Override",
+    "Reject",
+    "Stop",
+    "TooSlow",
+    "Unavailable",
+    "boolean",
+    "every",
+    "integer",
+    "number",
+    "subscribe",
+    "text",
+]

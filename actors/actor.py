@@ -10,9 +10,11 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 import attrs
+
+from tars.supervisor.environment import Override
 
 from .mqtt.context import Context
 from .mqtt.topics import parse_template
@@ -27,7 +29,12 @@ class Actor:
 
     A subclass that has settings annotates ``settings: SomeSettings``, an attrs class; ``[actors.NAME.settings]`` is
     structured into it, and it is there before ``__init__`` runs. ``__init__`` takes no arguments.
+
+    `environment`: variables that replace values of ``[actors.NAME]``, keys from there on: ``Override("ROBOT_SPEED",
+    "settings.speed", number)``, or ``("topics", "stt/final")`` for a key with dots or slashes in it.
     """
+
+    environment: ClassVar[tuple[Override, ...]] = ()
 
     async def started(self, ctx: Context) -> None:
         """Override it to act before the first message of this incarnation. `ctx` is a `Context` without a message."""

@@ -15,11 +15,15 @@ import traceback
 from collections.abc import Mapping
 from typing import Final
 
+import attrs
+
 from tars.supervisor.config import Config
+from tars.supervisor.environment import Override
 from tars.supervisor.errors import TarsError
-from tars.supervisor.problem import suggestion
+from tars.supervisor.problem import parts, suggestion
 from tars.supervisor.redact import redact
 
+from .actor import Actor
 from .contracts import STANDARD, TopicRegistry
 from .definition import ActorDefinition, DefinitionError, define
 from .settings import ActorSettings
@@ -53,27 +57,58 @@ def load_object(name: str) -> object:
     return found
 
 
+def apply_environment(config: Config) -> None:
+    """Apply the environment variables that the actors' classes declare. Call it before the actors' tables are asked for.
+
+    A `use` that leads nowhere is passed over here: `load_actors` tells.
+    """
+    actors = config.raw.get("actors")
+    for name, table in actors.items() if isinstance(actors, dict) else ():
+        use = table.get("use") if isinstance(table, dict) else None
+        try:
+            found = load_object(use) if isinstance(use, str) else None
+        except LoadError:
+            continue
+        if not (isinstance(found, type) and issubclass(found, Actor)):
+            continue
+        declared: object = found.environment
+        if isinstance(declared, tuple) and all(isinstance(each, Override) for each in declared):
+            config.override(*(attrs.evolve(each, key=("actors", name, *parts(each.key))) for each in declared))
+        else:
+            config.problem(("actors", name, "use"), f"{found.__qualname__}.environment must be a tuple of Override")
+
+
 def load_actors(config: Config, actors: Mapping[str, ActorSettings], *, registry: TopicRegistry = STANDARD) -> tuple[ActorDefinition, ...]:
     """Load and define every actor, in the order of the file. Mistakes are noted in `config`; those actors are left out.
 
-    An entry of `actors` that has mistakes itself is passed over. Look at nothing of what comes back before
-    ``config.finish()``.
+    Of an entry of `actors` that has mistakes itself, what can be read is checked all the same, so that one report holds
+    everything. Look at nothing of what comes back before ``config.finish()``.
     """
     made: list[ActorDefinition] = []
     for name, actor in actors.items():
-        if not isinstance(actor, ActorSettings):  # stands for a table with mistakes
+        usable = isinstance(actor, ActorSettings)  # else it stands for a table with mistakes
+        table = actor if usable else _readable(config, name)
+        if table is None:
             continue
         try:
-            use = load_object(actor.use)
-            made.append(
-                define(name, use, settings=actor.settings, topics=actor.topics, registry=registry, structure=config.structure),
-            )
+            use = load_object(table.use)
+            definition = define(name, use, settings=table.settings, topics=table.topics, registry=registry, structure=config.structure)
+            made += [definition] if usable else []
         except LoadError as error:
             config.problem(("actors", name, "use"), str(error))
         except DefinitionError as error:
             for problem in error.problems:
                 config.problem(problem.key, problem.message)
     return tuple(made)
+
+
+def _readable(config: Config, name: str) -> ActorSettings | None:
+    """What ``[actors.NAME]`` says for the actor's definition, if the rest of the table has mistakes."""
+    raw = config.raw["actors"][name]
+    if not (isinstance(raw, dict) and isinstance(raw.get("use"), str)):
+        return None
+    topics, settings = (part if isinstance(part := raw.get(key), dict) else {} for key in ("topics", "settings"))
+    return ActorSettings(raw["use"], topics={key: topic for key, topic in topics.items() if isinstance(topic, str)}, settings=settings)
 
 
 def _import_failed(module_name: str, error: BaseException) -> str:

@@ -30,7 +30,7 @@ from tars.supervisor.render import event_logger
 from .contracts import STANDARD
 from .contracts.health import TOPIC_SYSTEM_KEEPALIVE_PREFIX
 from .definition import ActorDefinition
-from .loading import load_actors
+from .loading import apply_environment, load_actors
 from .mqtt.aiomqtt_transport import AiomqttTransport
 from .mqtt.behaviour import Behaviour, Method, Tick
 from .mqtt.box import ActorBox
@@ -66,6 +66,7 @@ HANDLER_GRACE_S: Final = 1.0
 
 def application(config: Config) -> SupervisorSpec:
     """What ``application = "tars.actors.service:application"`` names. Raises `ConfigError` with every mistake."""
+    apply_environment(config)
     settings = read_service_config(config)
     definitions = load_actors(config, settings.actors)
     config.finish()

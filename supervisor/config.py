@@ -13,6 +13,7 @@ secret is in no message.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ import attrs
 
 from .environment import Override
 from .errors import TarsError
-from .problem import Key, KeyPath, Mismatch, Problem, Unstructurable, dotted, sentence, suggestion
+from .problem import Key, KeyPath, Mismatch, Problem, Unstructurable, dotted, parts, sentence, suggestion
 from .structure import structure
 
 T = TypeVar("T")
@@ -89,12 +90,12 @@ class Config:
         When it has mistakes they are noted, and what comes back raises `ConfigError` as soon as an attribute
         of it is touched; so use nothing before `finish`, or ask `clean` first.
         """
-        at = _parts(key)
+        at = parts(key)
         return self.structure(cls, self._at(at, {}), at)
 
     def tables(self, key: Key, cls: type[T]) -> dict[str, T]:
         """Every ``[key.NAME]`` as a `cls`, by name, in the order of the file."""
-        at = _parts(key)
+        at = parts(key)
         self._claimed.add(at)
         raw = self._at(at, {})
         if not isinstance(raw, dict):
@@ -104,7 +105,7 @@ class Config:
 
     def structure(self, cls: type[T], raw: object, key: Key) -> T:
         """Like `table`, for a part that was left raw before, e.g. ``[actors.NAME.settings]``."""
-        at = _parts(key)
+        at = parts(key)
         self._claimed.add(at)
         try:
             value = structure(cls, raw, at)
@@ -116,7 +117,7 @@ class Config:
 
     def value(self, key: Key, kind: type[T], *, default: T) -> T:
         """One key by itself, claiming nothing else of its table. A mistake is noted, and gives `default`."""
-        at = _parts(key)
+        at = parts(key)
         self._claimed.add(at)
         missing = object()
         raw = self._at(at, missing)
@@ -132,14 +133,14 @@ class Config:
     def has(self, key: Key) -> bool:
         """Does the file, or an override made so far, set this key or table?"""
         missing = object()
-        return self._at(_parts(key), missing) is not missing
+        return self._at(parts(key), missing) is not missing
 
     def override(self, *overrides: Override) -> None:
         """Apply environment variables. Call it before the tables they touch are asked for."""
         for each in overrides:
-            at = _parts(each.key)
-            found = self.environ.get(each.name, "")
-            if found == "" or at in self._variables:
+            at = parts(each.key)
+            found = each.found_in(self.environ)
+            if found is None or at in self._variables:
                 continue
             self._variables[at] = each.name
             try:
@@ -151,7 +152,7 @@ class Config:
 
     def problem(self, key: Key, message: str) -> None:
         """Note a mistake the application found itself. `message` must hold no secret."""
-        problem = Problem(_parts(key), message)
+        problem = Problem(parts(key), message)
         if problem not in self._problems:
             self._problems.append(problem)
 
@@ -174,9 +175,17 @@ class Config:
     # -- inside ---------------------------------------------------------------------------------
 
     def _line(self, problem: Problem) -> str:
-        origin = next((name for at, name in self._variables.items() if problem.key[: len(at)] == at), None)
-        where = dotted(problem.key) if origin is None else f"{dotted(problem.key)} (from the environment variable {origin})"
-        return f"{where}: {problem.message}" if problem.key else problem.message
+        if not problem.key:
+            return problem.message
+        origins = [f"from the environment variable {name}" for at, name in self._variables.items() if problem.key[: len(at)] == at][:1]
+        # What a class checks between its fields is noted at its table; the sentence names the fields.
+        origins += [
+            f"{at[-1]} from the environment variable {name}"
+            for at, name in self._variables.items()
+            if problem.key == at[:-1] and re.search(rf"\b{re.escape(at[-1])}\b", problem.message)
+        ]
+        where = f"{dotted(problem.key)} ({', '.join(origins)})" if origins else dotted(problem.key)
+        return f"{where}: {problem.message}"
 
     def _at(self, at: KeyPath, default: object) -> Any:
         node: Any = self.raw
@@ -217,6 +226,8 @@ class Config:
             return
         for field in attrs.fields(cls):
             here = (*at, field.name)
+            if isinstance(raw.get(field.name), dict):  # of a dict's keys only those the environment set
+                self.provenance |= {dotted(at): Source("environment", name) for at, name in self._variables.items() if at[:-1] == here}
             nested = next((kind for kind in (field.type, *get_args(field.type)) if isinstance(kind, type) and attrs.has(kind)), None)
             if nested is not None and field.name in raw:
                 self._trace(nested, raw[field.name], here)
@@ -232,7 +243,3 @@ class _Unusable:
 
     def __getattr__(self, name: str) -> Any:
         raise self._config.error()
-
-
-def _parts(key: Key) -> KeyPath:
-    return tuple(key.split(".")) if isinstance(key, str) else key

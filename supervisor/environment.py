@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import attrs
@@ -22,15 +22,22 @@ _FALSE: Final = ("0", "false", "no", "off")
 
 @attrs.frozen
 class Override:
-    """The environment variable `name` replaces the value at `key`. An unset or empty one replaces nothing.
+    """The environment variable `name` replaces the value at `key`. An unset one replaces nothing.
 
-    `parse` turns its text into what TOML would give (`text`, `integer`, `number`, `boolean`, or your own that
-    raises ValueError). Of several for one key, the first that is set wins.
+    Neither does one that is blank, since compose files write ``NAME=``; unless `blank_counts`: for a text, say, whose
+    blank means silence. `parse` turns its text into what TOML would give (`text`, `integer`, `number`, `boolean`, or
+    your own that raises ValueError). Of several for one key, the first that is set wins.
     """
 
     name: str
     key: Key
     parse: Callable[[str], object]
+    blank_counts: bool = False
+
+    def found_in(self, environ: Mapping[str, str]) -> str | None:
+        """The variable's text, None when it replaces nothing."""
+        found = environ.get(self.name)
+        return None if found is None or (found.strip() == "" and not self.blank_counts) else found
 
 
 def text(found: str) -> str:

@@ -64,6 +64,11 @@ class Unstructurable(ValueError):
         self.problems = tuple(problems)
 
 
+def parts(key: Key) -> KeyPath:
+    """A key path as a tuple, however the caller gave it."""
+    return tuple(key.split(".")) if isinstance(key, str) else key
+
+
 def dotted(key: KeyPath) -> str:
     """A key path as TOML writes it: ``actors."front door".topics[2]``."""
     parts = (part if _BARE_KEY.fullmatch(part) else json.dumps(part, ensure_ascii=False) for part in key)

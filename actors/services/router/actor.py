@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable
+from typing import Final
 
 import trio
 
-from tars.actors import Actor, Context, every, subscribe
+from tars.actors import Actor, Context, Reject, every, subscribe
 from tars.actors.contracts.health import HealthPing
 from tars.actors.contracts.llm import (
     EVENT_TYPE_LLM_CANCEL,
@@ -27,6 +28,7 @@ from tars.actors.contracts.stt import FinalTranscript
 from tars.actors.contracts.tts import EVENT_TYPE_SAY, TtsSay, TtsStatus
 from tars.actors.contracts.wake import WakeEvent
 
+from .environment import ENVIRONMENT
 from .gate import Gate
 from .readiness import Readiness
 from .replies import Outcome, Replies, Step, request_id
@@ -34,11 +36,19 @@ from .rules import route
 from .say import Say
 from .settings import RouterSettings
 
+MAX_TRANSCRIPT_CHARS: Final = 10_000
+"""Ten minutes of speech. What is longer was not spoken."""
+MAX_ID_CHARS: Final = 256
+"""Ids are remembered and repeated in every sentence of an answer."""
+_SHOWN_CHARS: Final = 300
+_DROPPED: Final = ("empty", "no-wake")
+
 
 class Router(Actor):
     """The main conversation: wake, transcript, rule or language model, answer spoken sentence by sentence."""
 
     settings: RouterSettings
+    environment = ENVIRONMENT
 
     def __init__(self) -> None:
         self.readiness = Readiness(self.settings)
@@ -57,10 +67,12 @@ class Router(Actor):
 
     @subscribe("system/health/tars-tts")
     async def on_tts_health(self, event: HealthPing, ctx: Context) -> None:
+        """The speech service says how it is; its Will says ok=false."""
         await self._on_health("tts", event, ctx)
 
     @subscribe("system/health/tars-stt")
     async def on_stt_health(self, event: HealthPing, ctx: Context) -> None:
+        """The transcriber does."""
         await self._on_health("stt", event, ctx)
 
     async def _on_health(self, service: str, event: HealthPing, ctx: Context) -> None:
@@ -72,6 +84,8 @@ class Router(Actor):
 
     @subscribe("wake/event")
     async def on_wake(self, event: WakeEvent, ctx: Context) -> None:
+        """The wake word, or what became of it. Cancelled: the answers under way are cancelled everywhere."""
+        _check_id("tts_id", event.tts_id)
         says = self.gate.wake_event(trio.current_time(), event.type, tts_id=event.tts_id, epoch_ms=_epoch_ms())
         await self._say(says, event.message_id, ctx)
         if event.type.strip().lower() == "cancelled":
@@ -81,9 +95,8 @@ class Router(Actor):
 
     @subscribe("tts/status")
     async def on_tts_status(self, event: TtsStatus, ctx: Context) -> None:
-        opened = self.gate.tts_status(
-            trio.current_time(), event.event, wake_ack=event.wake_ack, system_announce=event.system_announce
-        )
+        """The end of an answer opens the window for a follow-up."""
+        opened = self.gate.tts_status(trio.current_time(), event.event, wake_ack=event.wake_ack, system_announce=event.system_announce)
         if opened:
             ctx.log.debug("response_window_opened", utt_id=event.utt_id)
 
@@ -91,10 +104,14 @@ class Router(Actor):
 
     @subscribe("stt/final")
     async def on_final(self, event: FinalTranscript, ctx: Context) -> None:
+        """A transcript: gate, live mode, rule, language model, in that order."""
+        _check_id("utt_id", event.utt_id)
+        if len(event.text) > MAX_TRANSCRIPT_CHARS:
+            raise Reject(f"a transcript of {len(event.text)} characters; at most {MAX_TRANSCRIPT_CHARS} are routed")
         verdict = self.gate.utterance(trio.current_time(), event.text, utt_id=event.utt_id, epoch_ms=_epoch_ms())
         await self._say(verdict.says, event.message_id, ctx)
         if verdict.text is None:
-            ctx.log.info("transcript_dropped", reason=verdict.reason)
+            ctx.log.info("transcript_dropped" if verdict.reason in _DROPPED else "transcript_taken", reason=verdict.reason)
             return
         now = time.localtime()
         ruled = route(
@@ -117,19 +134,24 @@ class Router(Actor):
 
     @subscribe("llm/stream")
     async def on_delta(self, event: LLMStreamDelta, ctx: Context) -> None:
-        await self._step(
-            self.replies.delta(trio.current_time(), event.id, seq=event.seq, text=event.delta, done=event.done), event.message_id, ctx
-        )
+        """A piece of an answer: speak the sentences it completes."""
+        _check_id("id", event.id)
+        step = self.replies.delta(trio.current_time(), event.id, seq=event.seq, text=event.delta, done=event.done)
+        await self._step(step, event.message_id, ctx)
 
     @subscribe("llm/response")
     async def on_response(self, event: LLMResponse, ctx: Context) -> None:
+        """The whole answer, or an error: speak what has not been spoken."""
+        _check_id("id", event.id)
         step = self.replies.response(event.id, reply=event.reply, error=event.error)
         if step.outcome is Outcome.FAILED:
-            ctx.log.warning("llm_failed", request_id=event.id, error=event.error)
+            ctx.log.warning("llm_failed", request_id=event.id, error=(event.error or "")[:_SHOWN_CHARS])
         await self._step(step, event.message_id, ctx)
 
     @subscribe("llm/cancel")
     async def on_cancel(self, event: LLMCancel, ctx: Context) -> None:
+        """Somebody cancels an answer. Our own cancels come back here too, and change nothing."""
+        _check_id("id", event.id)
         await self._step(self.replies.cancel(event.id), event.message_id, ctx)
 
     @every(1.0)
@@ -140,7 +162,9 @@ class Router(Actor):
 
     async def _step(self, step: Step, correlation_id: str, ctx: Context) -> None:
         if step.outcome in (Outcome.DESYNC, Outcome.ABANDONED) or step.lost or step.evicted:
-            ctx.log.warning("answer_incomplete", request_id=step.request_id, outcome=step.outcome.value, lost=step.lost, evicted=step.evicted)
+            ctx.log.warning(
+                "answer_incomplete", request_id=step.request_id, outcome=step.outcome.value, lost=step.lost, evicted=step.evicted
+            )
         await self._say(step.says, correlation_id, ctx)
 
     async def _say(self, says: Iterable[Say], correlation_id: str, ctx: Context) -> None:
@@ -156,6 +180,12 @@ class Router(Actor):
                 system_announce=say.system_announce or None,
             )
             await ctx.publish(EVENT_TYPE_SAY, spoken, correlation_id=say.correlation_id or correlation_id)
+
+
+def _check_id(name: str, value: str | None) -> None:
+    """Raise `Reject` for an id that is none."""
+    if value is not None and len(value) > MAX_ID_CHARS:
+        raise Reject(f"{name} has {len(value)} characters; at most {MAX_ID_CHARS} make an id")
 
 
 def _epoch_ms() -> int:

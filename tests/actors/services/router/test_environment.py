@@ -1,0 +1,217 @@
+"""The router's own environment variables, over the file, as the application reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tars.actors import Actor, subscribe
+from tars.actors.definition import ActorDefinition
+from tars.actors.loading import apply_environment, load_actors
+from tars.actors.service_config import ServiceConfig, read_service_config
+from tars.actors.services.router import Router, RouterSettings
+from tars.actors.services.router.environment import ENVIRONMENT
+from tars.supervisor import Config, ConfigError
+
+FILE = """
+[service]
+name = "tars-router"
+
+[mqtt]
+url = "mqtt://broker"
+
+[actors.router]
+use = "tars.actors.services.router:Router"
+mailbox = 32
+
+[actors.router.settings]
+wake_window_s = 5
+"""
+
+
+class Odd(Actor):
+    """Its environment is not what it should be."""
+
+    environment = {"SPEED": "settings.speed"}  # type: ignore[assignment]  # noqa: RUF012
+
+    @subscribe("a")
+    async def on_a(self, event: bytes) -> None:
+        """Nothing."""
+
+
+@attrs.frozen
+class Read:
+    """What a file and an environment come to."""
+
+    config: Config
+    service: ServiceConfig
+    definition: ActorDefinition
+
+    @property
+    def settings(self) -> RouterSettings:
+        """As an incarnation of the router gets them."""
+        router = self.definition.make()
+        assert isinstance(router, Router)
+        return router.settings
+
+
+def read(folder: Path, environ: Mapping[str, str], file: str = FILE) -> Read:
+    """Read as `application` does. Raises `ConfigError`."""
+    path = folder / "router.toml"
+    path.write_text(file)
+    config = Config.load(path, environ)
+    apply_environment(config)
+    service = read_service_config(config)
+    (definition,) = load_actors(config, service.actors) or (None,)
+    config.finish()
+    assert definition is not None
+    return Read(config, service, definition)
+
+
+def mistakes(folder: Path, environ: Mapping[str, str], file: str = FILE) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(folder, environ, file)
+    return [*caught.value.lines]
+
+
+def test_without_variables_the_file_and_the_defaults_count(tmp_path: Path) -> None:
+
+    assert RouterSettings(wake_window_s=5.0) == read(tmp_path, {}).settings
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("STREAM_MIN_CHARS", "30", "stream_min_chars", 30),
+        ("ROUTER_STREAM_MAX_CHARS", "200", "stream_max_chars", 200),
+        ("ROUTER_WAKE_WINDOW_SEC", "4.5", "wake_window_s", 4.5),
+        ("WAKE_PHRASES", "Hey Jarvis|ok tars", "wake_phrases", ("hey jarvis", "ok tars")),
+        ("WAKE_PHRASES", "", "wake_phrases", ()),
+        ("WAKE_ACK_CHOICES", "Yes|No||", "wake_ack_choices", ("Yes", "No")),
+        ("ROUTER_WAKE_ACK_TEXT", "At your service.", "wake_ack_choices", ("At your service.",)),
+        ("ROUTER_WAKE_ACK_CHOICES", "", "wake_ack_choices", ("Hmm?", "Huh?", "Yes?")),
+        ("ROUTER_WAKE_ACK_STYLE", " ", "wake_ack_style", "neutral"),
+        ("ROUTER_WAKE_CANCEL_TEXT", "Never mind.", "wake_cancel_text", "Never mind."),
+        ("ONLINE_ANNOUNCE_TEXT", "", "online_text", ""),
+        ("PIPER_VOICE", "/voices/x.onnx", "tts_voice", "/voices/x.onnx"),
+        ("ROUTER_TTS_VOICE", "", "tts_voice", "piper/en_US/amy"),
+        ("ONLINE_ANNOUNCE", "1", "online_announce", True),
+        ("ONLINE_ANNOUNCE", "Yes", "online_announce", True),
+        ("ONLINE_ANNOUNCE", "0", "online_announce", False),
+        ("ONLINE_ANNOUNCE", "off", "online_announce", False),
+        ("ROUTER_STREAM_MIN_CHARS", " ", "stream_min_chars", 60),
+        ("ROUTER_WAKE_WINDOW_SEC", "", "wake_window_s", 5.0),
+    ],
+)
+def test_a_variable_beats_the_file_and_its_blank_rule_holds(tmp_path: Path, name: str, text: str, field: str, value: object) -> None:
+
+    assert value == getattr(read(tmp_path, {name: text}).settings, field)
+
+
+def test_the_name_beats_its_alias(tmp_path: Path) -> None:
+    both = {"ROUTER_STREAM_MIN_CHARS": "10", "STREAM_MIN_CHARS": "20"}
+
+    assert 10 == read(tmp_path, both).settings.stream_min_chars
+
+
+def test_the_keys_of_the_actor_itself_are_overridden_too(tmp_path: Path) -> None:
+    environ = {"ROUTER_QUEUE_MAXSIZE": "8", "ROUTER_QUEUE_OVERFLOW": "drop_new", "ROUTER_HANDLER_TIMEOUT": "2.5"}
+    actor = read(tmp_path, environ).service.actors["router"]
+
+    assert (8, "drop_newest", 2.5) == (actor.mailbox, actor.overflow.value, actor.handler_timeout_s)
+
+
+def test_topics_are_renamed_where_they_are_subscribed_and_where_they_are_published(tmp_path: Path) -> None:
+    environ = {
+        "TOPIC_STT_FINAL": " robot7/stt/final ",
+        "TOPIC_HEALTH_STT": "system/health/stt",
+        "TOPIC_LLM_CANCEL": "robot7/cancel",
+        "TOPIC_TTS_SAY": "robot7/say",
+        "TOPIC_WAKE_EVENT": "",
+        "TOPIC_MOVEMENT_TEST": "robot7/move",
+    }
+    definition = read(tmp_path, environ).definition
+    subscribed = {subscription.template.filter for subscription in definition.subscriptions}
+
+    assert {"robot7/stt/final", "system/health/stt", "robot7/cancel", "wake/event"} <= subscribed
+    assert set() == {"stt/final", "system/health/tars-stt", "llm/cancel", "robot7/say"} & subscribed
+    assert ("robot7/say", "robot7/cancel") == (definition.topics["tts/say"], definition.topics["llm/cancel"])
+
+
+def test_a_variable_beats_a_rename_of_the_file(tmp_path: Path) -> None:
+    file = f'{FILE}[actors.router.topics]\n"stt/final" = "from/file"\n"tts/say" = "also/file"\n'
+    topics = read(tmp_path, {"TOPIC_STT_FINAL": "from/environment"}, file).definition.topics
+
+    assert {"stt/final": "from/environment", "tts/say": "also/file"} == dict(topics)
+
+
+def test_every_actor_of_the_class_gets_them_under_its_own_name(tmp_path: Path) -> None:
+    file = f'{FILE}\n[actors."front.door"]\nuse = "tars.actors.services.router:Router"\n'
+    path = tmp_path / "two.toml"
+    path.write_text(file)
+    config = Config.load(path, {"ROUTER_QUEUE_MAXSIZE": "8"})
+    apply_environment(config)
+    actors = read_service_config(config).actors
+
+    assert {"router": 8, "front.door": 8} == {name: actor.mailbox for name, actor in actors.items()}
+
+
+def test_provenance_says_which_variable_a_value_came_from(tmp_path: Path) -> None:
+    read_ = read(tmp_path, {"WAKE_PHRASES": "hey", "TOPIC_TTS_SAY": "x/say"})
+    provenance = read_.config.provenance
+
+    assert ("environment", "WAKE_PHRASES") == _source(provenance["actors.router.settings.wake_phrases"])
+    assert ("environment", "TOPIC_TTS_SAY") == _source(provenance['actors.router.topics."tts/say"'])
+    assert "file" == provenance["actors.router.settings.wake_window_s"].kind
+    assert "default" == provenance["actors.router.settings.online_text"].kind
+
+
+def _source(source: object) -> object:
+    return attrs.astuple(source)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "where", "message"),
+    [
+        ("STREAM_MIN_CHARS", "x", "settings.stream_min_chars (from", 'expected an integer, found "x" (a string)'),
+        ("ROUTER_WAKE_WINDOW_SEC", "-1", "settings (wake_window_s from", "wake_window_s must be > 0, got -1.0"),
+        ("ROUTER_QUEUE_OVERFLOW", "x", "overflow (from", 'expected one of drop_oldest, drop_new, block, dead_letter, found "x"'),
+        ("ROUTER_QUEUE_MAXSIZE", "0", "mailbox (from", "expected an integer >= 1, found 0 (an integer)"),
+        ("TOPIC_TTS_SAY", "x/+", 'topics."tts/say" (from', "topic 'x/+': '+' is a wildcard, allowed in subscriptions only"),
+    ],
+)
+def test_a_mistake_names_the_variable(tmp_path: Path, name: str, text: str, where: str, message: str) -> None:
+
+    assert [f"actors.router.{where} the environment variable {name}): {message}"] == mistakes(tmp_path, {name: text})
+
+
+def test_every_mistake_is_told_in_one_report_whichever_table_it_is_in(tmp_path: Path) -> None:
+    environ = {
+        "MQTT_KEEPALIVE": "soon",
+        "ROUTER_QUEUE_MAXSIZE": "0",
+        "ONLINE_ANNOUNCE": "maybe",
+        "TOPIC_STT_FINAL": "a/#/b",
+    }
+    lines = mistakes(tmp_path, environ, FILE.replace("wake_window_s", "wake_widow_s"))
+
+    assert 5 == len(lines)
+    assert all(sum(name in line for line in lines) == 1 for name in (*environ, "wake_widow_s"))
+
+
+def test_an_environment_that_is_no_tuple_of_overrides_is_a_mistake_of_the_actor(tmp_path: Path) -> None:
+    file = FILE.replace("tars.actors.services.router:Router", f"{__name__}:Odd").replace("wake_window_s = 5\n", "")
+
+    assert ["actors.router.use: Odd.environment must be a tuple of Override"] == mistakes(tmp_path, {}, file)
+
+
+def test_every_override_names_a_setting_or_topic_that_exists_and_no_variable_twice() -> None:
+    fields = {attribute.name for attribute in attrs.fields(RouterSettings)}
+    keys = [override.key for override in ENVIRONMENT]
+    names = [override.name for override in ENVIRONMENT]
+
+    assert set() == {key[1] for key in keys if key[0] == "settings"} - fields
+    assert len(names) == len(set(names))
+    assert {"settings", "topics", "mailbox", "overflow", "handler_timeout_s"} == {key[0] for key in keys}
