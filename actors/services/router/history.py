@@ -1,13 +1,17 @@
 """The last turns of the conversation, as the language model is told them.
 
-Law: at most `limit` turns. An answer enters once, whether it was streamed, answered whole, or both.
+Law: at most `limit` turns of at most `MAX_TURN_CHARS` each: the model has a context window, and a message a size.
+An answer enters once, whether it was streamed, answered whole, or both.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
+
+MAX_TURN_CHARS: Final = 10_000
+"""Of a longer turn the beginning is kept."""
 
 
 @attrs.frozen
@@ -31,13 +35,13 @@ class History:
 
     def asked(self, request_id: str, text: str) -> None:
         """The user said `text`."""
-        self._add(request_id, Turn("user", text))
+        self._add(request_id, Turn("user", text[:MAX_TURN_CHARS]))
 
     def answered(self, request_id: str, text: str) -> None:
         """The answer to `request_id` is `text`; what was noted as its answer before is replaced. Blank: no turn."""
         if not text.strip():
             return
-        turn = Turn("assistant", text)
+        turn = Turn("assistant", text[:MAX_TURN_CHARS])
         for index, (owner, old) in enumerate(self._entries):
             if owner == request_id and old.role == "assistant":
                 self._entries[index] = (request_id, turn)
