@@ -22,7 +22,7 @@ from typing import Protocol, TypeAlias
 
 import attrs
 
-from tars.supervisor import TarsError, Unavailable
+from tars.supervisor.errors import TarsError, Unavailable
 
 UserProperties: TypeAlias = tuple[tuple[str, str], ...]
 
