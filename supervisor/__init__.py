@@ -54,6 +54,7 @@ from .incarnation import ExitReason, ExitRequest, Incarnation, current, trap_exi
 from .loop_watch import watch_loop
 from .mailbox import Mailbox, MailboxStatistics, Overflow, ReaderState
 from .policy import ChildState
+from .reconfigure import Changes
 from .restart import Exit, ExitKind, Restart, leaves
 from .spec import BRUTAL, INFINITY, ChildSpec, SupervisorSpec
 from .strategy import AutoShutdown, Strategy
@@ -73,6 +74,7 @@ __all__ = [
     "AutoShutdown",
     "Backoff",
     "Batch",
+    "Changes",
     "ChildCounts",
     "ChildExited",
     "ChildInfo",

@@ -37,6 +37,7 @@ class Engine:
     chance: Callable[[], float]
     nested: Nested
     table: Table = attrs.field(init=False)
+    inner: dict[str, Engine] = attrs.field(factory=dict, init=False)  # the running supervisors among the children
     verdict: BaseException | None = attrs.field(default=None, init=False)  # what the supervisor will raise
     stopping: ExitReason | None = attrs.field(default=None, init=False)
     stop_began_at: float = attrs.field(default=0.0, init=False)
@@ -51,6 +52,11 @@ class Engine:
     def __attrs_post_init__(self) -> None:
         self.table = Table(self.path, dynamic=self.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE)
         self._window = RestartWindow(self.spec.max_restarts, self.spec.period_s)
+
+    def take_limits(self, spec: SupervisorSpec) -> None:
+        """Go on under `spec`: its limits and backoff count from now."""
+        self.spec = spec
+        self._window.max_restarts, self._window.period_s = spec.max_restarts, spec.period_s
 
     @property
     def stuck(self) -> int:

@@ -37,7 +37,8 @@ class ChildSpec:
     ``task_status.started(value)`` when it can take messages, runs until it ends, and ends by returning,
     raising, or being cancelled. Returning without `started()` declines to start (OTP's ``ignore``).
     `shutdown_s`: seconds (see `tars.supervisor.trap_exit`), `BRUTAL` or `INFINITY`. `backoff` None takes
-    the supervisor's. Raises `SpecError`.
+    the supervisor's. `made_from`: whatever `start` was made from, compared by ``==`` when the tree is reconfigured;
+    without it the `start` functions are compared. Raises `SpecError`.
     """
 
     id: str
@@ -46,6 +47,7 @@ class ChildSpec:
     shutdown_s: float = attrs.field(default=5.0, kw_only=True)
     significant: bool = attrs.field(default=False, kw_only=True)
     backoff: Backoff | None = attrs.field(default=None, kw_only=True)
+    made_from: object = attrs.field(default=None, kw_only=True, repr=False)
 
     def __attrs_post_init__(self) -> None:
         _check_common(self)

@@ -6,6 +6,8 @@ the calls that wait for this row. What the rows call for is `policy`, what an en
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 import trio
 
@@ -42,6 +44,15 @@ class Table:
         row = Row(spec, f"{self.path}/{spec.id}", self._made)
         self.rows[spec.id] = row
         return row
+
+    def arrange(self, order: Sequence[str]) -> None:
+        """Bring the rows named in `order` into that order; others keep their place behind them."""
+        place = {child_id: at for at, child_id in enumerate(order)}
+        ordered = sorted(self.rows.items(), key=lambda item: (place.get(item[0], len(place)), item[1].index))
+        self.rows = dict(ordered)
+        for index, row in enumerate(self.rows.values(), self._made + 1):
+            row.index = index
+        self._made += len(self.rows)
 
     def next_serial(self) -> int:
         """A number no child of this supervisor has had."""

@@ -20,6 +20,7 @@ from .events import Emit, SupervisorStopped
 from .incarnation import ExitReason, ExitRequest, current, trap_exit
 from .lives import bind
 from .policy import ChildState, Goal, Row
+from .reconfigure import Changes, reconfigure
 from .spec import Child, ChildSpec, SupervisorSpec, check_child
 
 
@@ -62,12 +63,24 @@ async def supervise(
 
     `emit` gets every event; `chance` supplies the jitter, in [0, 1).
     """
+    await _supervise(spec, emit, chance, {}, task_status=task_status)
+
+
+async def _supervise(
+    spec: SupervisorSpec,
+    emit: Emit,
+    chance: Callable[[], float],
+    register: dict[str, Engine],
+    *,
+    task_status: trio.TaskStatus[Supervisor],
+) -> None:
+    """`register`: where the supervisor above looks for its children that are supervisors."""
 
     def nested(child: SupervisorSpec) -> Callable[..., Awaitable[object]]:
-        return functools.partial(supervise, child, emit, chance=chance)
+        return functools.partial(_supervise, child, emit, chance, engine.inner)
 
     path, request = _place(spec)
-    engine = Engine(spec, path, emit, chance, nested)
+    engine = register[spec.id] = Engine(spec, path, emit, chance, nested)
     handle = Supervisor(engine)
 
     async with trio.open_nursery() as outside:
@@ -77,6 +90,7 @@ async def supervise(
         reason = "shutdown" if engine.verdict is None else type(engine.verdict).__name__
         emit(SupervisorStopped(path, reason, trio.current_time() - engine.stop_began_at))
         engine.gone.set()
+        register.pop(spec.id, None)
         outside.cancel_scope.cancel()
         if engine.verdict is not None and not isinstance(engine.verdict, Exception):
             raise engine.verdict  # in here: a cancellation from outside must not cover it
@@ -183,6 +197,10 @@ class Supervisor:
     async def delete_child(self, child_id: str) -> None:
         """Forget a stopped child. Raises `NotFound`, `Running`, `Restarting`."""
         self._table.forget(self._find_stopped(child_id))
+
+    async def reconfigure(self, spec: SupervisorSpec) -> Changes:
+        """Make the running tree what `spec` says: only what changed restarts. See `tars.supervisor.reconfigure`."""
+        return await reconfigure(self._engine, spec)
 
     async def stop(self) -> None:
         """Stop everything in order and return when it is gone. May be called again, and by several."""
