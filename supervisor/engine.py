@@ -246,6 +246,8 @@ class Engine:
 
     async def begin_by_operator(self, row: Row) -> None:
         """Start `row` now and wait for the outcome. Raises `StartFailed`, `ActorStopped`."""
+        if self.stopping is not None:
+            raise ActorStopped(self.path)
         row.held = False
         row.by_operator = True
         row.failures = row.consecutive = 0

@@ -143,6 +143,8 @@ def _under_way(row: Row, number: int) -> bool:
 
 async def _add(engine: Engine, children: list[Child], order: list[str]) -> tuple[str, ...]:
     """Put new rows where the spec has them, then start them in order."""
+    if engine.stopping is not None:
+        raise ActorStopped(engine.path)
     rows = [engine.table.add(child) for child in children]
     engine.table.arrange(order)
     for row in rows:
