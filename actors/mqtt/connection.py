@@ -185,10 +185,13 @@ class _Session:
         window = max(1, link.limits.receive_maximum)
         async with mailbox.custody() as custody:
             while True:
-                while self._unconfirmed >= window and mailbox is not self._ports.urgent:
+                await custody.wait()
+                while self._unconfirmed >= window or (mailbox is self._ports.outbox and len(self._ports.urgent)):
                     await self._moved.wait()
-                for taken in await custody.receive(max(1, min(256, window - self._unconfirmed))):
+                for taken in custody.receive_nowait(min(256, window - self._unconfirmed)):
                     self._publish(link, custody, taken)
+                self._moved.beat()  # what is urgent is through: the rest may go on
+                await trio.lowlevel.checkpoint()
 
     def _publish(self, link: Link, custody: Custody[Outgoing], taken: Taken[Outgoing]) -> None:
         outgoing = taken.item
