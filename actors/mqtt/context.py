@@ -76,6 +76,8 @@ class Context:
         self._subscription_id = subscription_id
         self._scope = scope
         self._said = 0
+        self._waiting = 0  # publishes that wait for room
+        self._left_s = 0.0  # of the handler's time, meanwhile
 
     @property
     def log(self) -> Any:  # structlog's loggers are typed by their configuration
@@ -178,16 +180,23 @@ class Context:
 
     @contextmanager
     def _free_of_charge(self) -> Iterator[None]:
-        """Waiting for room in the outbox is not the handler's fault: its deadline moves by as much."""
-        began = trio.current_time()
-        scope, deadline = self._scope, None
-        if scope is not None:
-            deadline, scope.deadline = scope.deadline, float("inf")
+        """Waiting for room in the outbox is not the handler's fault: its deadline moves by as much.
+
+        It stands still while any of several publishes waits; the first sets it aside, the last puts it back.
+        """
+        scope = self._scope
+        if scope is None:
+            yield
+            return
+        if not self._waiting:
+            self._left_s, scope.deadline = scope.deadline - trio.current_time(), float("inf")
+        self._waiting += 1
         try:
             yield
         finally:
-            if scope is not None and deadline is not None:
-                scope.deadline = deadline + (trio.current_time() - began)
+            self._waiting -= 1
+            if not self._waiting:
+                scope.deadline = trio.current_time() + self._left_s
 
 
 def _nothing() -> None:
