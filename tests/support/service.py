@@ -10,7 +10,6 @@ Laws: every wait wakes on what happens, never polls, and gives up after `PATIENC
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -49,6 +48,7 @@ from tars.supervisor import (
     Escalate,
     ExitReason,
     Mailbox,
+    Overflow,
     RestartIntensityExceeded,
     Supervisor,
     SupervisorSpec,
@@ -300,23 +300,31 @@ async def running(
     """
     world = World(broker or MemoryBroker(), store or MemoryStore())
     options = {use.__name__.lower(): dict((actors or {}).get(use.__name__.lower(), {})) for use in uses}
-    settings = {name: ActorSettings(use="test:it", **table) for name, table in options.items()}
+    settings = {name: _actor_settings(table) for name, table in options.items()}
     definitions = [
         define(name, use, settings=settings[name].settings, topics=settings[name].topics)
         for use, name in zip(uses, settings, strict=True)
     ]
     world.service = wire(_config(config or {}, settings), definitions, transport=transport(world.broker), emit=world.emit)
     spec = _adapted(world.service.spec, world.store, ports or {})
+    failed: AssertionError | None = None
     async with trio.open_nursery() as nursery:
         world.supervisor = await nursery.start(functools.partial(world.run, spec))
         try:
             if up:
                 await world.up()
             yield world
+        except AssertionError as error:
+            failed = error  # to be read as it is, not inside a group
         finally:
-            with contextlib.ExitStack() as shielded:
-                shielded.enter_context(trio.CancelScope(shield=True))
+            with trio.CancelScope(shield=True):
                 await world.finish()
+    if failed is not None:
+        raise failed
+
+
+def _actor_settings(table: Mapping[str, Any]) -> ActorSettings:
+    return ActorSettings(use="test:it", **{**table, "overflow": Overflow(table.get("overflow", "dead_letter"))})
 
 
 def _config(tables: Tables, actors: Mapping[str, ActorSettings]) -> ServiceConfig:
