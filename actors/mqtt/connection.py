@@ -96,6 +96,8 @@ class _Session:
         self._ports.filters.forget()
         self._ports.urgent.evict("stale")  # beats and health of an earlier connection
         async with self._ports.transport.connect(self._ports.settings) as link, trio.open_nursery() as pumps:
+            if not link.limits.session_present:
+                self._ports.table.session_lost()
             pumps.start_soon(self._receive, link)
             pumps.start_soon(self._acknowledge, link)
             await self._subscribe(link)
@@ -142,6 +144,8 @@ class _Session:
                     continue
                 if message.qos and ports.acks_in_order:
                     self._order.append(message.packet_id)
+                if message.duplicate and ports.table.rejoin(message, self._epoch):
+                    continue
                 ports.arrivals.send_nowait(ports.table.arrive(message, self._epoch))
             if shed:
                 ports.emit(Qos0Shed(shed, ports.inbound_qos0))
@@ -154,12 +158,16 @@ class _Session:
                 if self._ports.acks_in_order:
                     self._settled.add(packet_id)
                 else:
-                    link.ack(packet_id)
+                    self._ack(link, packet_id)
             while self._order and self._order[0] in self._settled:
                 packet_id = self._order.popleft()
                 self._settled.discard(packet_id)
-                link.ack(packet_id)
+                self._ack(link, packet_id)
             await self._ports.table.changed.wait()
+
+    def _ack(self, link: Link, packet_id: int) -> None:
+        link.ack(packet_id)
+        self._ports.table.acknowledged(packet_id)
 
     async def _subscribe(self, link: Link) -> None:
         wanted = self._ports.filters.wanted()

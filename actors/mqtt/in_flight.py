@@ -74,6 +74,7 @@ class InFlight:
     qos0: int = attrs.field(default=0, init=False)
     _live: set[Delivery] = attrs.field(factory=set, init=False)
     _by_key: dict[str, Delivery] = attrs.field(factory=dict, init=False)
+    _unacknowledged: dict[int, Delivery] = attrs.field(factory=dict, init=False)  # by packet id, in this session
     _acks: list[tuple[int, int]] = attrs.field(factory=list, init=False)
     _serial: int = attrs.field(default=0, init=False)
 
@@ -88,14 +89,44 @@ class InFlight:
             self.qos0 += 1
         else:
             delivery.tokens.append((epoch, inbound.packet_id))
+            self._unacknowledged[inbound.packet_id] = delivery
         self._live.add(delivery)
         return delivery
+
+    def rejoin(self, inbound: Inbound, epoch: int) -> bool:
+        """Is `inbound` a message this process has already, sent again because its PUBACK never went out?
+
+        Then nobody handles it twice: it joins the delivery it is, or, when that has settled meanwhile, is
+        acknowledged. The packet id tells, as long as the session lives (MQTT 4.4); no key is needed, so this holds
+        for raw messages and for outages longer than the dedup window.
+        """
+        known = self._unacknowledged.get(inbound.packet_id)
+        if known is None or not inbound.qos or not inbound.duplicate or not _same_message(known.inbound, inbound):
+            return False
+        token = (epoch, inbound.packet_id)
+        if known in self._live:
+            known.tokens.append(token)
+        else:
+            self._acks.append(token)
+            self.changed.beat()
+        return True
+
+    def acknowledged(self, packet_id: int) -> None:
+        """A PUBACK went out on a live connection: the broker may use the packet id for another message."""
+        self._unacknowledged.pop(packet_id, None)
+
+    def session_lost(self) -> None:
+        """The broker has forgotten the session: packet ids begin anew."""
+        self._unacknowledged.clear()
 
     def admit(self, delivery: Delivery, key: str, already_done: Iterable[str]) -> bool:
         """Give a delivery its key. False: the same message is in flight, this arrival joined it and is over."""
         other = self._by_key.get(key)
         if other is not None and other is not delivery:
             other.tokens += delivery.tokens
+            for _, packet_id in delivery.tokens:
+                if self._unacknowledged.get(packet_id) is delivery:
+                    self._unacknowledged[packet_id] = other
             delivery.tokens = []
             self._remove(delivery)
             return False
@@ -156,3 +187,8 @@ class InFlight:
         if delivery.inbound.qos == 0:
             self.qos0 -= 1
         self.changed.beat()
+
+
+def _same_message(one: Inbound, other: Inbound) -> bool:
+    """All that a redelivery leaves as it was."""
+    return (one.topic, one.payload, one.user_properties) == (other.topic, other.payload, other.user_properties)
