@@ -1,7 +1,7 @@
 """For authors' own tests: a broker in memory, to talk to a service in virtual time and to hurt its connection.
 
-Run the test under trio's mock clock (pytest-trio: the `autojump_clock` fixture): then waits cost nothing, and
-`trio.fail_after` around a wait ends a test that hangs at once.
+Run the test under trio's mock clock (pytest-trio: the test function itself takes `autojump_clock`; a fixture that takes
+it changes nothing). Then waits cost no time, and `trio.fail_after` ends a test that would hang, at once.
 
     broker = MemoryBroker()
     async with MemoryTransport(broker).connect(connect_settings("robot7")) as link: ...

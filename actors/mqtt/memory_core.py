@@ -21,7 +21,7 @@ from .memory_routing import Routing
 from .memory_session import Message, Session
 from .memory_watch import BrokerWatch
 from .topics import matches
-from .transport import Outbound, ServerLimits
+from .transport import ConnectSettings, Outbound, ServerLimits
 
 NO_LIMITS: Final = ServerLimits(session_present=False)
 NOT_AUTHORIZED: Final = 0x87
@@ -91,7 +91,7 @@ class BrokerCore(BrokerWatch):
         if self._refusal is not None:
             link.finish(self._refusal)
             return
-        if self._users is not None and (settings.username is None or self._users.get(settings.username) != settings.password):
+        if not self._lets_in(settings):
             link.finish(connect_refused(_BAD_CREDENTIALS, link.where))
             return
         if settings.client_id in self._links:
@@ -106,6 +106,11 @@ class BrokerCore(BrokerWatch):
         heeds = link.is_5 and not self._overshoots
         session.attach(link, min(settings.receive_maximum, self._max_inflight) if heeds else self._max_inflight, trio.current_time())
         self._note()
+
+    def _lets_in(self, settings: ConnectSettings) -> bool:
+        if self._users is None:
+            return True
+        return settings.username in self._users and settings.password == self._users[settings.username]
 
     def _break(self, link: MemoryLink, code: int) -> None:
         """The broker ends a connection, with a word for it under MQTT 5."""

@@ -106,7 +106,6 @@ async def _hold(transport: Transport, settings: ConnectSettings, task_status: tr
         await trio.sleep_forever()
 
 
-@pytest.mark.usefixtures("autojump_clock")
 class TestMemoryTransport(TransportContract):
     @pytest.fixture
     def places(self) -> Places:
