@@ -62,7 +62,7 @@ class SupervisorSpec:
 
     Gives up when more than `max_restarts` restarts fall into `period_s` seconds, or one child fails more
     than `max_consecutive` times in a row without a run of ``backoff.stable_s`` (None: no such limit).
-    Raises `SpecError`.
+    `reload`, at the top of a tree only: from a newly read config to the spec to reconfigure to. Raises `SpecError`.
     """
 
     id: str
@@ -76,6 +76,7 @@ class SupervisorSpec:
     restart: Restart = attrs.field(default=Restart.PERMANENT, kw_only=True)
     significant: bool = attrs.field(default=False, kw_only=True)
     shutdown_s: float = attrs.field(default=INFINITY, kw_only=True)
+    reload: Callable[[Any], SupervisorSpec] | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
         _check_common(self)

@@ -18,16 +18,21 @@ OverflowPolicy: TypeAlias = Literal["dead_letter", "block", "drop_oldest", "drop
 
 @attrs.define(eq=False)
 class ActorBox:
-    """`share` is what the actor may hold of the receive window for long; a burst may exceed it (see dispatcher)."""
+    """`share` is what the actor may hold of the receive window for long; a burst may exceed it (see dispatcher).
+
+    The limits may change while the actor runs: whoever needs one reads it here, at the moment.
+    """
 
     name: str
     path: str  # in the tree, as events name it
-    subscriptions: tuple[Subscription, ...]
     mailbox: Mailbox[Work]
     ledger: Ledger
-    share: int
-    overflow: OverflowPolicy
-    overflow_after_s: float
+    subscriptions: tuple[Subscription, ...] = ()
+    share: int = 1
+    overflow: OverflowPolicy = "dead_letter"
+    overflow_after_s: float = 1.0
+    handler_timeout_s: float = 30.0
+    max_attempts: int = 3
     retained: LastRetained = attrs.field(factory=LastRetained)
 
     def overflows_at(self) -> float | None:

@@ -184,7 +184,11 @@ class _Session:
     async def _follow_filters(self, link: Link) -> None:
         while True:
             await self._subscribe(link)
-            await self._ports.filters.changed.wait()
+            if unwanted := self._ports.filters.unwanted():
+                await link.unsubscribe(unwanted)
+                self._ports.filters.drop(unwanted)
+            else:
+                await self._ports.filters.changed.wait()
 
     # -- out -------------------------------------------------------------------------------------
 

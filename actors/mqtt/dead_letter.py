@@ -22,6 +22,7 @@ class Why(enum.Enum):
     REFUSED = "refused"  # outbound: the broker refused it, or it is too large
     EXPIRED = "expired"  # outbound: `expires_s` passed before it could be sent
     DISCARDED = "discarded"  # still queued at the final stop
+    REMOVED = "removed"  # its actor or subscription was taken out of the config
     POISON = "poison"  # dedup or dispatcher failed on it
 
 

@@ -128,4 +128,4 @@ def evicted(table: InFlight, letters: Letters) -> Callable[[Work, str], None]:
     return on_evicted
 
 
-_WHY: Final[Mapping[str, Why]] = MappingProxyType({"parked": Why.PARKED, "discarded": Why.DISCARDED})
+_WHY: Final[Mapping[str, Why]] = MappingProxyType({"parked": Why.PARKED, "discarded": Why.DISCARDED, "removed": Why.REMOVED})

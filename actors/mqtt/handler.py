@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from tars.actors.contracts import DecodeError, Envelope, decode_document
-from tars.supervisor import Custody, ExitReason, ExitRequest, Taken, current, trap_exit
+from tars.supervisor import Custody, ExitReason, ExitRequest, MailboxClosed, Taken, current, trap_exit
 
 from .behaviour import Behaviour, Method
 from .box import ActorBox
@@ -42,8 +42,6 @@ class HandlerPorts:
     drain: Drain
     health: Health
     emit: Callable[[object], None]
-    handler_timeout_s: float
-    max_attempts: int
 
 
 async def handler(ports: HandlerPorts, *, task_status: trio.TaskStatus[None]) -> None:
@@ -54,7 +52,7 @@ async def handler(ports: HandlerPorts, *, task_status: trio.TaskStatus[None]) ->
     ports.drain.join(ports.box.name)
     try:
         async with ports.box.mailbox.custody() as custody, trio.open_nursery() as watch:
-            ladder = Ladder(ports.box, ports.table, ports.letters, ports.health, ports.emit, ports.max_attempts, custody)
+            ladder = Ladder(ports.box, ports.table, ports.letters, ports.health, ports.emit, custody)
             life = _Life(ports, custody, ladder, request)
             watch.start_soon(life.heed, request.wait)
             watch.start_soon(life.heed, ports.drain.word.wait)
@@ -109,7 +107,10 @@ class _Life:
         deadline = self._due[0][0] if self._due else float("inf")
         with trio.CancelScope(deadline=deadline) as self._idle:
             if not self._request.is_set() and not self._ports.drain.word.is_set():
-                await self._custody.wait()
+                try:
+                    await self._custody.wait()
+                except MailboxClosed:  # the actor was taken out of the config: nothing will come
+                    await self._request.wait()
         self._busy = 0
 
     async def _give_a_turn(self) -> None:
@@ -149,7 +150,9 @@ class _Life:
         number = me.number if me is not None else 1
         for work in self._ports.box.retained.all() if number > 1 else ():
             seen = work.delivery
-            again = Delivery(attrs.evolve(seen.inbound, retain=True), 0, key=f"{seen.key}|shown#{number}", message_id=seen.message_id)
+            again = Delivery(
+                attrs.evolve(seen.inbound, retain=True, duplicate=True), 0, key=f"{seen.key}|shown#{number}", message_id=seen.message_id
+            )
             self._ports.box.retained.forget(work)  # back in when it was handled; if it hurts, it is not shown again
             await self._handle_one(Work(again, work.subscription), 1, None)
 
@@ -165,7 +168,10 @@ class _Life:
 
     async def _handle_one(self, work: Work, attempt: int, taken: Taken[Work] | None) -> None:
         ports = self._ports
-        method = ports.behaviour.methods[work.subscription.id]
+        method = ports.behaviour.methods.get(work.subscription.id)
+        if method is None:
+            self._ladder.set_aside(work, taken, Why.REMOVED, attempt, "its subscription was taken out of the config")
+            return
         try:
             event, envelope = _decode(work, method)
         except DecodeError as unreadable:
@@ -208,7 +214,7 @@ class _Life:
 
         async def watch() -> None:
             nonlocal overdue
-            await trio.sleep(self._ports.handler_timeout_s)
+            await trio.sleep(self._ports.box.handler_timeout_s)
             overdue = True
             self._ladder.set_aside(work, taken, Why.TIMED_OUT, 1, self._too_long())
             self._ladder.report_health("a worker thread hangs")
@@ -225,10 +231,10 @@ class _Life:
         return error
 
     def _deadline(self) -> float:
-        return trio.current_time() + self._ports.handler_timeout_s
+        return trio.current_time() + self._ports.box.handler_timeout_s
 
     def _too_long(self) -> TimeoutError:
-        return TimeoutError(f"took longer than handler_timeout_s = {self._ports.handler_timeout_s:g} s")
+        return TimeoutError(f"took longer than handler_timeout_s = {self._ports.box.handler_timeout_s:g} s")
 
 
 def _decode(work: Work, method: Method) -> tuple[Any, Envelope | None]:

@@ -37,7 +37,6 @@ class Ladder:
     letters: Letters
     health: Health
     emit: Callable[[object], None]
-    max_attempts: int
     custody: Custody[Work]
 
     def done(self, work: Work, taken: Taken[Work] | None) -> None:
@@ -62,7 +61,7 @@ class Ladder:
         elif _is_said(error):
             self._leave_hand(work, taken, success=True)  # Stop: handled, and the actor wants a fresh start
         _let_through(error)
-        final = taken is None or attempt >= self.max_attempts
+        final = taken is None or attempt >= self.box.max_attempts
         self._report(work.subscription.id, work, attempt, error, final=final)
         if final:
             self.set_aside(work, taken, Why.CRASHED, attempt, error)
@@ -83,7 +82,7 @@ class Ladder:
         self._report(work.subscription.id, work, 1, error, final=True)
         raise Failed(f"a worker thread hung in {work.subscription.id}", retry_after_s=self._spend())
 
-    def set_aside(self, work: Work, taken: Taken[Work] | None, why: Why, attempts: int, error: BaseException) -> None:
+    def set_aside(self, work: Work, taken: Taken[Work] | None, why: Why, attempts: int, error: BaseException | str) -> None:
         """Make a dead letter of it."""
         self.letters.inbound(work, why, attempts=attempts, error=error)
         self._leave_hand(work, taken, success=False)
@@ -126,7 +125,7 @@ class Ladder:
                 topic=delivery.inbound.topic if delivery else "",
                 message_id=delivery.message_id if delivery else "",
                 attempt=attempt,
-                max_attempts=self.max_attempts,
+                max_attempts=self.box.max_attempts,
                 final=final,
                 error=error,
             )

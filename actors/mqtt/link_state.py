@@ -49,10 +49,24 @@ class Filters:
     requests that hold the receive window (measured: 6 of 6 timed out with QoS 1 and Receive Maximum 4).
     """
 
-    static: Mapping[str, int]
+    static: Mapping[str, int]  # the actors' own: filter -> QoS
     replies: dict[str, None] = attrs.field(factory=dict, init=False)
     held: set[str] = attrs.field(factory=set, init=False)  # on the present connection
     changed: Pulse = attrs.field(factory=Pulse, init=False)
+
+    def want(self, static: Mapping[str, int]) -> None:
+        """The actors subscribe these from now on."""
+        self.held.difference_update(name for name, qos in static.items() if self.static.get(name, qos) != qos)  # asked again
+        self.static = static
+        self.changed.beat()
+
+    def unwanted(self) -> list[str]:
+        """What the connection holds and nobody needs any more."""
+        return [topic_filter for topic_filter in self.held if topic_filter not in self.static and topic_filter not in self.replies]
+
+    def drop(self, filters: list[str]) -> None:
+        """The broker no longer has these for us."""
+        self.held.difference_update(filters)
 
     def wanted(self) -> list[tuple[str, int]]:
         """Every (filter, QoS) the connection must hold and does not."""

@@ -63,7 +63,7 @@ class Live:
     async def settled(self) -> None:
         """Return when nothing that has arrived is in flight."""
         with trio.fail_after(PATIENCE_S):
-            await self.service.table.wait_empty()
+            await self.service.estate.table.wait_empty()
 
     def dead_letters(self) -> list[Any]:
         """What the store holds on disk."""
@@ -110,7 +110,7 @@ async def live(
             try:
                 if up:
                     with trio.fail_after(PATIENCE_S):
-                        await world.service.link.wait_up()
+                        await world.service.estate.link.wait_up()
                 yield world
             finally:
                 with trio.CancelScope(shield=True):

@@ -1,0 +1,146 @@
+"""What a service owns and no actor does: everything that outlives incarnations, and reloads of the config.
+
+Law: made once per process. `adapt` brings it in line with another config; the actors that work on it are told
+by what they find here, or restarted by `Supervisor.reconfigure` where that is not enough.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import structlog
+import trio
+
+from tars.supervisor import LoopBlocked, LoopFree, Mailbox
+
+from .definition import ActorDefinition, SubscriptionDefinition
+from .mqtt.box import ActorBox
+from .mqtt.dead_letter import ToStore, Why
+from .mqtt.dispatcher import evicted
+from .mqtt.drain import Drain
+from .mqtt.health import Health
+from .mqtt.in_flight import Delivery, InFlight
+from .mqtt.ledger import Ledger
+from .mqtt.letters import Letters
+from .mqtt.link_state import Filters, LinkState
+from .mqtt.outgoing import Outgoing
+from .mqtt.requests import Requests
+from .mqtt.subscription import Subscription
+from .mqtt.topics import Matcher
+from .mqtt.window import DoneWindow
+from .service_config import ServiceConfig
+
+HANDLERS_PATH = "root/service/handlers"
+
+
+@attrs.define(eq=False, kw_only=True)
+class Estate:
+    """See the module. `to_store` feeds the store, `letters` writes to it; `boxes` by actor name."""
+
+    emit: Callable[[Any], None]
+    window: DoneWindow
+    table: InFlight
+    to_store: Mailbox[ToStore]
+    letters: Letters
+    outbox: Mailbox[Outgoing]
+    arrivals: Mailbox[Delivery] = attrs.field(factory=lambda: Mailbox(math.inf))
+    admitted: Mailbox[Delivery] = attrs.field(factory=lambda: Mailbox(math.inf))
+    urgent: Mailbox[Outgoing] = attrs.field(factory=lambda: Mailbox(math.inf))
+    health: Health = attrs.field(factory=Health)
+    link: LinkState = attrs.field(factory=LinkState)
+    drain: Drain = attrs.field(factory=Drain)
+    requests: Requests = attrs.field(factory=Requests)
+    filters: Filters = attrs.field(factory=lambda: Filters({}))
+    matcher: Matcher[Subscription] = attrs.field(factory=Matcher)
+    boxes: dict[str, ActorBox] = attrs.field(factory=dict)
+
+    @classmethod
+    def make(cls, config: ServiceConfig, definitions: Sequence[ActorDefinition], emit: Callable[[Any], None]) -> Estate:
+        """A new one, in line with `config`."""
+        window = DoneWindow(config.dedup.ttl_s, config.dedup.max_entries)
+        table = InFlight(functools.partial(_settled, window, structlog.get_logger()))
+        to_store: Mailbox[ToStore] = Mailbox(math.inf)
+        letters = Letters(to_store, table, emit)
+        outbox: Mailbox[Outgoing] = Mailbox(config.mqtt.outbox, on_evicted=functools.partial(_unsent, letters))
+        estate = cls(emit=emit, window=window, table=table, to_store=to_store, letters=letters, outbox=outbox)
+        estate.adapt(config, definitions)
+        return estate
+
+    def adapt(self, config: ServiceConfig, definitions: Sequence[ActorDefinition]) -> None:
+        """Take over limits, subscriptions and actors from `config`. Messages that lie in a mailbox stay there.
+
+        A removed actor's mailbox is closed: what it holds becomes dead letters.
+        """
+        self.window.ttl_s, self.window.max_entries = config.dedup.ttl_s, config.dedup.max_entries
+        self.outbox.capacity = config.mqtt.outbox
+        wanted = {definition.name: definition for definition in definitions}
+        for name in [name for name in self.boxes if name not in wanted]:
+            box = self.boxes.pop(name)
+            self._subscribe(box, ())
+            box.mailbox.close("removed")
+        for name, definition in wanted.items():
+            self._take_limits(self.boxes.get(name) or self._add(name), config)
+            self._subscribe(self.boxes[name], tuple(_subscription(name, each) for each in definition.subscriptions))
+        self.filters.want(_strongest([each for box in self.boxes.values() for each in box.subscriptions]))
+
+    def _add(self, name: str) -> ActorBox:
+        mailbox = Mailbox(math.inf, on_evicted=evicted(self.table, self.letters))  # a burst is no event: see dispatcher
+        box = self.boxes[name] = ActorBox(name=name, path=f"{HANDLERS_PATH}/{name}", mailbox=mailbox, ledger=Ledger(1, 1.0))
+        return box
+
+    def _take_limits(self, box: ActorBox, config: ServiceConfig) -> None:
+        actor = config.actors[box.name]
+        box.share = max(1, min(actor.mailbox, config.mqtt.receive_maximum // 2))
+        box.overflow = actor.overflow.value
+        box.overflow_after_s = actor.overflow_after_s
+        box.handler_timeout_s = actor.handler_timeout_s
+        box.max_attempts = actor.max_attempts
+        box.ledger.max_failures_in_a_row, box.ledger.park_s = actor.max_failures_in_a_row, actor.park_s
+
+    def _subscribe(self, box: ActorBox, subscriptions: tuple[Subscription, ...]) -> None:
+        for gone in box.subscriptions:
+            self.matcher.remove(gone.template.filter, gone)
+        for subscription in subscriptions:
+            self.matcher.add(subscription.template.filter, subscription)
+        box.subscriptions = subscriptions
+
+    def loop_state(self, state: LoopBlocked | LoopFree) -> None:
+        """The watch reports. While the loop is blocked nothing can be published: health tells afterwards, until the process ends."""
+        self.emit(state)
+        if isinstance(state, LoopFree):
+            self.health.report("event loop", f"was blocked for {state.blocked_s:.1f} s at {state.where}")
+
+    def last_call(self) -> None:
+        """The process ends, all actors but the store are gone: nothing that is still queued vanishes."""
+        self.outbox.close("the service stopped before it could be sent")
+        for box in self.boxes.values():
+            box.mailbox.evict("discarded", oldest_first=True)
+
+
+def _settled(window: DoneWindow, log: Any, delivery: Delivery) -> None:
+    """Recorded done before it is acknowledged: a redelivery in between is recognised."""
+    if delivery.recorded and delivery.succeeded:
+        window.record(delivery.key, delivery.succeeded, trio.current_time())
+    log.debug("message_settled", topic=delivery.inbound.topic, message_id=delivery.message_id, given=len(delivery.given))
+
+
+def _unsent(letters: Letters, outgoing: Outgoing, reason: str) -> None:
+    """What a delivery said is said again when the broker redelivers it; the rest would be lost."""
+    if not outgoing.repeatable:
+        letters.outbound(outgoing, Why.DISCARDED, reason)
+
+
+def _subscription(actor: str, definition: SubscriptionDefinition) -> Subscription:
+    return Subscription(definition.id, actor, f"{HANDLERS_PATH}/{actor}", definition.template, definition.qos)
+
+
+def _strongest(subscriptions: Sequence[Subscription]) -> dict[str, int]:
+    """Each filter once, at the highest QoS anyone asks for."""
+    strongest: dict[str, int] = {}
+    for each in subscriptions:
+        strongest[each.template.filter] = max(each.qos, strongest.get(each.template.filter, 0))
+    return strongest
