@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 BROAD_EXCEPTS = {
     # file: how many handlers may catch everything and not let it pass
     "supervisor/lives.py": 1,  # where a child's failure, whatever it is, becomes a value
+    "actors/mqtt/handler.py": 1,  # whatever an author's code raises, the failure ladder decides what follows
     "actors/mqtt/aiomqtt_transport.py": 1,  # carries an error out of the asyncio loop, which would wrap it; raised again there
 }
 
@@ -241,10 +244,11 @@ def test_every_module_says_at_its_top_what_it_is_for() -> None:
 
 
 def text_files() -> Iterator[tuple[Path, str]]:
-    made = {".git", ".venv", "var", "dist", "build"}
-    for path in sorted(path for path in ROOT.iterdir() if path.name not in made and not path.name.endswith("_cache")):
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file() and file.suffix not in {".pyc", ".lock"} and ".hypothesis" not in file.parts:
+    made = {".git", ".venv", "var", "dist", "build", ".hypothesis", ".benchmarks", "__pycache__"}
+    for folder, below, names in os.walk(ROOT):
+        below[:] = sorted(name for name in below if name not in made and not name.endswith("_cache"))
+        for file in (Path(folder, name) for name in sorted(names)):
+            if file.suffix != ".lock" and not file.is_symlink():
                 yield file, file.read_text(encoding="utf-8", errors="replace")
 
 
@@ -267,6 +271,25 @@ def test_the_lock_names_hashes_and_no_place_to_download_from() -> None:
     assert "--hash=sha256:" in text
     assert [] == re.findall(r".*(?:https?:|file:|index-url|find-links).*", text)
     assert {"trio", "trio-asyncio", "aiomqtt", "amqtt", "pytest", "ruff", "hatchling"} <= set(pinned)
+
+
+# -- actors --------------------------------------------------------------------------------------
+
+
+def test_every_actor_is_named_in_the_contract_that_keeps_them_apart() -> None:
+    """An actor is an async function that tells its supervisor through `task_status` when it has started."""
+    law = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    (kept_apart,) = (set(contract["modules"]) for contract in law if contract["type"] == "independence")
+    actors = {
+        f"tars.actors.mqtt.{path.stem}"
+        for path, tree in parsed(sorted((ROOT / "actors" / "mqtt").glob("*.py")))
+        for node in tree.body
+        if isinstance(node, ast.AsyncFunctionDef)
+        and not node.name.startswith("_")
+        and "task_status" in [argument.arg for argument in node.args.kwonlyargs]
+    }
+
+    assert actors == kept_apart
 
 
 # -- packages -------------------------------------------------------------------------------------
