@@ -47,7 +47,8 @@ class Requests:
         """Hand a message to whoever waits for it. False: nobody does."""
         if not self._pending or not isinstance(document, dict):
             return False
-        pending = self._pending.get(document.get("id", ""))
+        request_id = document.get("id")
+        pending = self._pending.get(request_id) if isinstance(request_id, str) else None  # it may be anything, a list too
         if pending is None or not matches(pending.topic_filter, topic):
             return False
         pending.reply = document
