@@ -1,12 +1,13 @@
 """What follows from an ending: the decision loop of one supervisor, and OTP's restart rules.
 
-The loop is level-triggered: ask the table (`policy`) what to stop and to start now, do it without waiting
+The loop is level-triggered: ask the table's `agenda` what to stop and to start now, do it without waiting
 for it, sleep until something changes or until the next moment written in the table. It never sleeps
 *for* a child.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -18,7 +19,7 @@ from .events import Emit, GroupRestart, IntensityExceeded, RestartScheduled
 from .incarnation import ExitReason, Incarnation
 from .intensity import RestartWindow
 from .lives import Lives
-from .policy import ChildState, Goal, Row, join_group, land, next_due_at, to_start, to_stop
+from .policy import ChildState, Goal, Row, join_group, land
 from .restart import Exit, ExitKind, leaves, wants_restart
 from .spec import SupervisorSpec
 from .strategy import AutoShutdown, Strategy, affected
@@ -50,7 +51,8 @@ class Engine:
     _deferred: list[tuple[Row, Incarnation, Exit]] = attrs.field(factory=list, init=False)  # endings during the first start
 
     def __attrs_post_init__(self) -> None:
-        self.table = Table(self.path, dynamic=self.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE)
+        strategy = self.spec.strategy
+        self.table = Table(self.path, dynamic=strategy is Strategy.SIMPLE_ONE_FOR_ONE, grouped=strategy.grouped)
         self._window = RestartWindow(self.spec.max_restarts, self.spec.period_s)
 
     def take_limits(self, spec: SupervisorSpec) -> None:
@@ -75,11 +77,10 @@ class Engine:
             while not self._over():
                 changed = table.next_change()
                 now = trio.current_time()
-                if not self.born and self.stopping is None and not table.restless:
+                if not self.born and self.stopping is None and not table.agenda.restless:
                     self._give_birth(unborn, on_born, now)
                 self._act(now)
-                with trio.move_on_at(min(next_due_at(table.restless, now), self._lives.next_press_at())):
-                    await changed.wait()
+                await _wait(changed, min(table.agenda.next_due_at(now), self._lives.next_press_at()))
 
     def _give_birth(self, unborn: list[Row], on_born: Callable[[], None], now: float) -> None:
         if unborn:
@@ -93,11 +94,12 @@ class Engine:
             self._deferred.clear()
 
     def _act(self, now: float) -> None:
+        agenda = self.table.agenda
         self._lives.press(now, hard=self._hard)
-        for row in to_stop(self.table.restless, in_parallel=self.table.dynamic):
+        for row in agenda.to_stop():
             self._lives.ask(row, self.stopping or self._reason_for(row), now, hard=self._hard)
         if self.stopping is None:
-            for row in to_start(self.table.restless, now, grouped=self.spec.strategy.grouped):
+            for row in agenda.to_start(now):
                 self._lives.begin(row, now)
 
     @staticmethod
@@ -105,16 +107,19 @@ class Engine:
         return ExitReason.RESTART if row.goal is Goal.AGAIN else ExitReason.SHUTDOWN
 
     def _over(self) -> bool:
-        """While stopping: doom the last child that is left (a dynamic supervisor: all). True when only stuck ones are."""
+        """While stopping: doom the last child that is left. True when only stuck ones are."""
         if self.stopping is None:
             return False
         while self._left and (not self._left[-1].state.active or self._left[-1].state is ChildState.STUCK):
             self._left.pop()
-        for row in self._left if self.table.dynamic else self._left[-1:]:
-            if row.state.active:
-                row.goal = Goal.DOWN
-                self.table.restless[row] = None
+        if self._left:
+            self._doom(self._left[-1])
         return not self._left
+
+    def _doom(self, row: Row) -> None:
+        if row.state.active and row.goal is not Goal.DOWN:
+            row.goal = Goal.DOWN
+            self.table.moved(row)
 
     def begin_stop(self, reason: ExitReason, verdict: BaseException | None = None, *, hard: bool = False) -> None:
         """Stop everything. The first verdict stands, except that a fatal one replaces it."""
@@ -126,9 +131,12 @@ class Engine:
             self.stopping = reason
             self.stop_began_at = trio.current_time()
             self._left = list(self.table.rows.values())
-            for row in list(self.table.restless):
+            for row in list(self.table.agenda.restless):
                 if row.state is ChildState.BACKOFF:
                     self.table.rest(row)
+            if self.table.dynamic:
+                for row in self._left:
+                    self._doom(row)
         self.table.wake()
 
     # -- the rules -------------------------------------------------------------------------------
@@ -272,6 +280,17 @@ class Engine:
 
     def _start_of(self, row: Row) -> Callable[..., Awaitable[object]]:
         return self.nested(row.spec) if isinstance(row.spec, SupervisorSpec) else row.spec.start
+
+
+async def _wait(changed: trio.Event, until: float) -> None:
+    """Until something changes, but not longer than to the moment `until`. What has changed already is not slept on."""
+    if changed.is_set():
+        return
+    if until == math.inf:
+        await changed.wait()
+    else:
+        with trio.move_on_at(until):
+            await changed.wait()
 
 
 def _worst(ended: Exit, is_it: Callable[[BaseException], bool]) -> BaseException:

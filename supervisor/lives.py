@@ -19,6 +19,7 @@ import trio
 
 from .events import ChildExited, ChildStarted, ChildStuck, Emit
 from .incarnation import ExitReason, Incarnation, become
+from .lowest import Lowest
 from .policy import ChildState, Row
 from .restart import Exit, ExitKind, classify, leaves
 from .stacks import stack_of
@@ -42,6 +43,8 @@ class Lives:
     ended: Ended
     _alive: dict[Row, Incarnation] = attrs.field(factory=dict, init=False)
     _asked: dict[Row, Incarnation] = attrs.field(factory=dict, init=False)  # those of them that must end
+    _next: Lowest[Row] = attrs.field(factory=Lowest, init=False)  # the asked, by the moment of the next step against them
+    _hurried: bool = attrs.field(default=False, init=False)
 
     def begin(self, row: Row, now: float) -> None:
         """Start the next incarnation of `row`; returns at once."""
@@ -61,41 +64,43 @@ class Lives:
         life.cancel_at = now + grace_s if asks else now
         life.request.fire(reason, life.cancel_at)
         self._asked[row] = life
+        self._next.put(row, life.cancel_at)
         row.state = ChildState.STOPPING
         self.moved(row)
         self.press(now)
 
     def press(self, now: float, *, hard: bool = False) -> None:
         """Cancel whose grace is over (`hard`: everyone who has been asked), report who is stuck."""
-        for row, life in self._asked.items():
-            if row.state is ChildState.STUCK:
-                continue
-            if not life.scope.cancel_called and (hard or life.cancel_at <= now):
+        if hard and not self._hurried:
+            self._hurried = True  # whoever is asked from now on is asked hard
+            for row, life in self._asked.items():
+                if not life.scope.cancel_called:
+                    life.cancel_at = now
+                    self._next.put(row, now)
+        for row in self._next.take_up_to(now):
+            life = self._asked[row]
+            if life.scope.cancel_called:
+                self._give_up_on(row, life, now)
+            else:
                 life.cancel_at = now
                 life.scope.cancel()
-            if life.scope.cancel_called and now >= self._stuck_at(row, life):
-                row.state = ChildState.STUCK
-                where = stack_of(life.task) if life.task else ""
-                self.emit(ChildStuck(row.path, life.number, now - life.cancel_at, where))
-                self.moved(row)
+                self._next.put(row, now + max(row.spec.shutdown_s, STUCK_FLOOR_S))
+
+    def _give_up_on(self, row: Row, life: Incarnation, now: float) -> None:
+        row.state = ChildState.STUCK
+        where = stack_of(life.task) if life.task else ""
+        self.emit(ChildStuck(row.path, life.number, now - life.cancel_at, where))
+        self.moved(row)
 
     def next_press_at(self) -> float:
         """When `press` will next have something to do."""
-        moments = (
-            self._stuck_at(row, life) if life.scope.cancel_called else life.cancel_at
-            for row, life in self._asked.items()
-            if row.state is not ChildState.STUCK
-        )
-        return min(moments, default=math.inf)
+        first = self._next.first()
+        return math.inf if first is None else first[0]
 
     @property
     def stuck(self) -> int:
         """How many there are now."""
         return sum(row.state is ChildState.STUCK for row in self._asked)
-
-    @staticmethod
-    def _stuck_at(row: Row, life: Incarnation) -> float:
-        return life.cancel_at + max(row.spec.shutdown_s, STUCK_FLOOR_S)
 
     async def _live(self, row: Row, life: Incarnation) -> None:
         become(life)
@@ -112,6 +117,7 @@ class Lives:
         life.ended_at = trio.current_time()
         del self._alive[row]
         self._asked.pop(row, None)
+        self._next.drop(row)
         ended = self._name(life, error)
         ran_s = 0.0 if life.started_at is None else life.ended_at - life.started_at
         self.emit(ChildExited(row.path, life.number, ended.kind, ended.error, ran_s, life.started_at is None, life.asked_at is not None))

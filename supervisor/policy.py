@@ -1,7 +1,7 @@
-"""The table a supervisor decides from, and the decisions: what to stop next, what to start next.
+"""One child in a supervisor's table: where it is, where it is heading, and how a group restart takes it in.
 
 A supervisor is level-triggered. Exits, operator calls and failures only change rows; after every change
-these functions are asked what the table calls for *now*. A backoff is a row in state BACKOFF with a
+the `agenda` is asked what the rows call for *now*. A backoff is a row in state BACKOFF with a
 `due_at`, so there is no timer that could bring back a child nobody wants (klarna/supervisor3#14), and
 every row is in one of six states.
 
@@ -11,8 +11,6 @@ Pure: times are numbers handed in.
 from __future__ import annotations
 
 import enum
-import math
-from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -72,48 +70,6 @@ class Row:
     def at_rest(self) -> bool:
         """Does the table call for nothing here?"""
         return self.goal is Goal.UP and self.state in (ChildState.RUNNING, ChildState.STOPPED)
-
-
-def to_stop(rows: Iterable[Row], *, in_parallel: bool) -> Sequence[Row]:
-    """The rows to ask now. One at a time in reverse start order, each gone before the next; or all at once.
-
-    A stuck child holds up nobody: its siblings go on stopping.
-    """
-    doomed = [row for row in rows if row.doomed and row.state is not ChildState.STUCK]
-    if not in_parallel and doomed:
-        doomed = [max(doomed, key=lambda row: row.index)]
-    return [row for row in doomed if row.state is not ChildState.STOPPING]
-
-
-def to_start(rows: Iterable[Row], now: float, *, grouped: bool) -> Sequence[Row]:
-    """The rows to start now.
-
-    Children of a grouped strategy depend on the earlier ones: nobody starts before all that must stop has
-    stopped, nor before every earlier sibling is up again. Otherwise a row waits for its own time only, so
-    that a sibling hanging in its start delays nobody.
-    """
-    waiting = [row for row in rows if not row.at_rest]
-    if not grouped:
-        return [row for row in waiting if _due(row, now)]
-    if any(row.doomed and row.state is not ChildState.STUCK for row in waiting):
-        return []
-    wanted = [row for row in waiting if row.by_operator and _due(row, now)]
-    first = min(waiting, key=lambda row: row.index, default=None)
-    if first is not None and _due(first, now) and first not in wanted:
-        wanted.append(first)
-    return wanted
-
-
-def next_due_at(rows: Iterable[Row], now: float) -> float:
-    """When the next backoff ends; infinity when none is running.
-
-    What is due already, and still waits, waits for another row to move, not for time.
-    """
-    return min((row.due_at for row in rows if row.state is ChildState.BACKOFF and row.due_at > now), default=math.inf)
-
-
-def _due(row: Row, now: float) -> bool:
-    return row.state is ChildState.BACKOFF and row.goal is Goal.UP and row.due_at <= now
 
 
 def join_group(row: Row, due_at: float) -> None:

@@ -1,7 +1,7 @@
 """The rows of one supervisor, in start order: put in, found, moved, forgotten.
 
-Law: whoever changes a row calls `moved`. That keeps `restless` true, wakes the supervisor's loop, and wakes
-the calls that wait for this row. What the rows call for is `policy`, what an ending means is `engine`.
+Law: whoever changes a row calls `moved`. That keeps the agenda true, wakes the supervisor's loop, and wakes
+the calls that wait for this row. What the rows call for is `agenda`, what an ending means is `engine`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import attrs
 import trio
 
+from .agenda import Agenda
 from .errors import NotFound
 from .policy import ChildState, Row
 from .restart import Restart
@@ -19,15 +20,19 @@ from .spec import Child
 
 @attrs.define(eq=False)
 class Table:
-    """`dynamic`: a pool of instances of one template."""
+    """`dynamic`: a pool of instances of one template. `grouped`: a failure reaches siblings."""
 
     path: str  # of the supervisor
     dynamic: bool = attrs.field(kw_only=True)
+    grouped: bool = attrs.field(kw_only=True)
     rows: dict[str, Row] = attrs.field(factory=dict, init=False)  # start order
-    restless: dict[Row, None] = attrs.field(factory=dict, init=False)  # the rows that call for something
+    agenda: Agenda = attrs.field(init=False)
     _made: int = attrs.field(default=0, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
     _moves: dict[Row, trio.Event] = attrs.field(factory=dict, init=False)  # API calls waiting for a row to move
+
+    def __attrs_post_init__(self) -> None:
+        self.agenda = Agenda(in_parallel=self.dynamic, grouped=self.grouped)
 
     def next_change(self) -> trio.Event:
         """What is set at the next change. For the loop: get it before looking, and no change is missed."""
@@ -53,6 +58,8 @@ class Table:
         for index, row in enumerate(self.rows.values(), self._made + 1):
             row.index = index
         self._made += len(self.rows)
+        for row in list(self.agenda.restless):
+            self.agenda.note(row)
 
     def next_serial(self) -> int:
         """A number no child of this supervisor has had."""
@@ -89,10 +96,8 @@ class Table:
     def moved(self, row: Row) -> None:
         """Something in `row` changed: the loop looks at it, and so do the calls that wait for it."""
         if row.at_rest:
-            self.restless.pop(row, None)
             row.by_operator = False
-        else:
-            self.restless[row] = None
+        self.agenda.note(row)
         if (waiting := self._moves.pop(row, None)) is not None:
             waiting.set()
         self._changed.set()

@@ -79,16 +79,15 @@ def seeded_scheduler(seed: int) -> Iterator[None]:
 
 @attrs.define(eq=False)
 class Steps(trio.abc.Instrument):
-    """Counts task steps. Calls `then` once, when step `at` begins."""
+    """Counts task steps, and calls what is due `at` a step when that step begins."""
 
-    at: int
-    then: Callable[[], None]
+    at: dict[int, Callable[[], None]]
     taken: int = 0
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - the interface's argument
         self.taken += 1
-        if self.taken == self.at:
-            self.then()
+        if self.taken in self.at:
+            self.at[self.taken]()
 
 
 def sim(seed: int, scenario: Scenario, *args: object, cancel_at_step: int | None = None) -> Sim:
@@ -99,16 +98,14 @@ def sim(seed: int, scenario: Scenario, *args: object, cancel_at_step: int | None
     """
     world = Sim(seed=seed, random=random.Random(seed))
     guard = trio.CancelScope()
-    steps = Steps(MAX_STEPS, guard.cancel)
+    steps = Steps({MAX_STEPS: guard.cancel} if cancel_at_step is None else {MAX_STEPS: guard.cancel, cancel_at_step: world.outer.cancel})
 
     async def main() -> None:
         before = trio.lowlevel.current_statistics().tasks_living
         guard.deadline = MAX_VIRTUAL_S
-        with guard:
-            if cancel_at_step is not None:
-                trio.lowlevel.add_instrument(Steps(cancel_at_step, world.outer.cancel))
-            with world.outer:
-                await scenario(world, *args)
+        with guard, world.outer:
+            await scenario(world, *args)
+        world.steps = steps.taken
         if guard.cancelled_caught:
             msg = "deadlock: no task can run" if steps.taken < MAX_STEPS else f"no end after {steps.taken} task steps"
             raise Stalled(msg)
@@ -125,7 +122,6 @@ def sim(seed: int, scenario: Scenario, *args: object, cancel_at_step: int | None
         again = "" if cancel_at_step is None else f", cancel_at_step={cancel_at_step}"
         error.add_note(f"seed {seed}{again}; the trace:\n" + "\n".join(world.render()))
         raise
-    world.steps = steps.taken
     return world
 
 
