@@ -6,24 +6,24 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn, TextIO, TypeAlias
+from typing import Annotated, Final, NoReturn, TextIO, TypeAlias
 
 import typer
 
-from .application import Plan, outline, plan
+from .application import Plan, outline, plan, replan
 from .config import ConfigError
 from .log import configure
 from .process import BAD_CONFIG
 from .process import run as run_process
 
-app = typer.Typer(name="tars", no_args_is_help=True, pretty_exceptions_enable=False, help="Run actor-supervised services.")
+app: Final = typer.Typer(name="tars", no_args_is_help=True, pretty_exceptions_enable=False, help="Run actor-supervised services.")
 
 ConfigPath: TypeAlias = Annotated[Path, typer.Argument(metavar="CONFIG", help="The service's TOML file.", show_default=False)]
 
 
 @app.command()
 def run(config: ConfigPath) -> None:
-    """Run the service until SIGTERM or Ctrl-C drains it; a second one ends it at once.
+    """Run the service until SIGTERM or Ctrl-C drains it; a second one ends it at once. SIGHUP reads the config again.
 
     Exit code 0: stopped cleanly; 1: gave up, refused, or did not stop in time; 2: bad config.
     """
@@ -32,7 +32,11 @@ def run(config: ConfigPath) -> None:
         configure(planned.log, sys.stdout)
     except OSError as error:
         _refuse(f"{config}: log.file: cannot be opened: {error}")
-    code = run_process(planned.spec, stop_deadline_s=planned.stop_deadline_s)
+    code = run_process(
+        planned.spec,
+        stop_deadline_s=planned.stop_deadline_s,
+        reload=lambda running: replan(running, config, os.environ).spec,
+    )
     _let_go_of(sys.stdout)
     raise typer.Exit(code)
 

@@ -7,6 +7,7 @@ MQTT 5 section 2.4; those of a 3.1.1 CONNACK arrive here mapped onto them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -21,7 +22,7 @@ _PROTOCOL_HINT = 'the broker does not speak the MQTT version asked for: set prot
 _WILL_HINT = "the broker will not have this Will message; see its log"
 
 # What the answer to CONNECT may say that waiting does not mend, and what the operator does about it.
-_CONNECT_REFUSALS: Final[dict[int, tuple[str, str]]] = {
+_CONNECT_REFUSALS: Final[Mapping[int, tuple[str, str]]] = {
     UNSUPPORTED_PROTOCOL: ("unsupported protocol version", _PROTOCOL_HINT),
     0x85: ("client identifier not valid", "the broker will not have this client id: see client_id in [mqtt]"),
     0x86: ("bad user name or password", "check the user name and the password in the url of [mqtt], or in MQTT_URL"),
@@ -36,7 +37,7 @@ _CONNECT_REFUSALS: Final[dict[int, tuple[str, str]]] = {
 }
 
 # What the broker's DISCONNECT may say that reconnecting does not mend.
-_DISCONNECT_REFUSALS: Final[dict[int, tuple[str, str]]] = {
+_DISCONNECT_REFUSALS: Final[Mapping[int, tuple[str, str]]] = {
     0x87: _CONNECT_REFUSALS[0x87],
     SESSION_TAKEN_OVER: (
         "session taken over",
