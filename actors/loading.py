@@ -13,7 +13,6 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Mapping
-from typing import Final
 
 import attrs
 
@@ -28,12 +27,6 @@ from .contracts import STANDARD, TopicRegistry
 from .definition import ActorDefinition, DefinitionError, define
 from .settings import ActorSettings
 
-_FAILS_AT_IMPORT: Final = (
-    *(ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError),
-    *(ArithmeticError, AssertionError, OSError, RuntimeError, TarsError),
-)
-"""What the top level of an author's module may raise. Anything else is stranger than a message could say, and keeps its traceback."""
-
 
 class LoadError(TarsError):
     """A name that leads to no object. The message is for whoever wrote it."""
@@ -46,7 +39,7 @@ def load_object(name: str) -> object:
         raise LoadError(f'expected "package.module:Object", found "{redact(name)}"')
     try:
         found: object = importlib.import_module(module_name)
-    except _FAILS_AT_IMPORT as error:
+    except (Exception, SystemExit) as error:
         raise LoadError(_import_failed(module_name, error)) from error
     owner = module_name
     for part in path.split("."):

@@ -17,7 +17,7 @@ import attrs
 
 from .config import Config
 from .environment import Override
-from .errors import SpecError
+from .errors import SpecError, TarsError
 from .log import LogSettings
 from .problem import suggestion
 from .redact import redact
@@ -25,6 +25,12 @@ from .spec import Child, SupervisorSpec
 
 DEFAULT_STOP_DEADLINE_S: Final = 9.0
 LONGEST_STOP_DEADLINE_S: Final = 3600.0
+
+_FAILS_AT_IMPORT: Final = (
+    *(ImportError, SyntaxError, NameError, TypeError, LookupError, ArithmeticError),
+    *(AssertionError, OSError, RuntimeError, TarsError),
+)
+"""What the application's module may raise at its top level. ValueError and AttributeError say that the name is wrong."""
 
 _LOG_LEVEL: Final = Override("LOG_LEVEL", "log.level", lambda found: found.strip().lower())
 
@@ -88,7 +94,7 @@ def _resolve(config: Config, name: str) -> Any:
         raise config.error()
     try:
         found = pkgutil.resolve_name(name)
-    except (ImportError, SyntaxError) as error:
+    except _FAILS_AT_IMPORT as error:
         config.problem("application", _import_failed(name, error))
     except AttributeError as error:
         config.problem("application", f'"{name}" does not exist: {error}')
@@ -101,11 +107,12 @@ def _resolve(config: Config, name: str) -> Any:
     raise config.error()
 
 
-def _import_failed(name: str, error: ImportError | SyntaxError) -> str:
+def _import_failed(name: str, error: BaseException) -> str:
     """Say whether the name is wrong or something inside it is, and where."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
     asked = name.partition(":")[0]
     if isinstance(error, ModuleNotFoundError) and error.name is not None and f"{asked}.".startswith(f"{error.name}."):
         return f'"{name}" cannot be found: {error}; looked in the current folder and the installed packages of {sys.prefix}'
-    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames and isinstance(error, ImportError) else ""
-    return f'"{name}" cannot be imported: {redact(str(error))}{where}'
+    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames and not isinstance(error, SyntaxError) else ""
+    what = redact(str(error))
+    return f'"{name}" cannot be imported: {what if isinstance(error, (ImportError, SyntaxError)) else f"{type(error).__name__}: {what}"}{where}'
