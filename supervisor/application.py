@@ -9,7 +9,7 @@ from __future__ import annotations
 import pkgutil
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,13 +46,25 @@ class Plan:
 
 def plan(path: Path, environ: Mapping[str, str]) -> Plan:
     """Read `path` and build its tree; starts nothing. Raises `ConfigError` with everything that is wrong."""
+    return _plan(path, environ, lambda config: _build(config, None))
+
+
+def replan(running: SupervisorSpec, path: Path, environ: Mapping[str, str]) -> Plan:
+    """Read `path` again: the tree to reconfigure `running` to. Raises `ConfigError`, and nothing has changed then.
+
+    Only an application whose spec has a `reload` can keep what the running tree works on; another builds its tree anew.
+    """
+    return _plan(path, environ, lambda config: _build(config, running.reload))
+
+
+def _plan(path: Path, environ: Mapping[str, str], build: Callable[[Config], SupervisorSpec]) -> Plan:
     config = Config.load(path, environ)
     config.override(_LOG_LEVEL)
     log = config.table("log", LogSettings)
     stop_deadline_s = config.value("service.stop_deadline_s", float, default=DEFAULT_STOP_DEADLINE_S)
     if not 0 < stop_deadline_s <= LONGEST_STOP_DEADLINE_S:
         config.problem("service.stop_deadline_s", f"expected a number > 0 and <= {LONGEST_STOP_DEADLINE_S:g}, found {stop_deadline_s:g}")
-    spec = _build(config)
+    spec = build(config)
     config.finish()
     return Plan(spec, log, stop_deadline_s)
 
@@ -70,9 +82,9 @@ def outline(spec: Child, depth: int = 0) -> Iterator[str]:
         yield from outline(child, depth + 1)
 
 
-def _build(config: Config) -> SupervisorSpec:
+def _build(config: Config, reload: Callable[[Config], SupervisorSpec] | None) -> SupervisorSpec:
     name = config.value("application", str, default="")
-    application = _resolve(config, name)
+    application = reload or _resolve(config, name)
     try:
         spec = application(config)
     except ImportError as error:

@@ -9,14 +9,15 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
 
 import attrs
 import structlog
 import trio
 
-from .errors import Escalate, RestartIntensityExceeded, SpecError, StartFailed
+from .config import ConfigError
+from .errors import ActorStopped, Escalate, RestartIntensityExceeded, SpecError, StartFailed
 from .events import ChildExited, ChildStarted, Emit, Event
 from .log import event_logger
 from .redact import redact
@@ -66,13 +67,20 @@ class Roster:
             yield stack_of(self.main_task)
 
 
-def run(spec: SupervisorSpec, *, stop_deadline_s: float) -> int:
-    """Run `spec` until it ends or a signal ends it; returns the exit code. Call it in the main thread, once per process."""
+Reload: TypeAlias = Callable[[SupervisorSpec], SupervisorSpec]
+"""From the running spec to the one the config file asks for now. Raises `ConfigError`."""
+
+
+def run(spec: SupervisorSpec, *, stop_deadline_s: float, reload: Reload | None = None) -> int:
+    """Run `spec` until it ends or a signal ends it; returns the exit code. Call it in the main thread, once per process.
+
+    With `reload`, SIGHUP reconfigures the running tree; a config with mistakes changes nothing.
+    """
     log = structlog.get_logger()
     roster = Roster(event_logger(log))
     watch = SignalWatch(stop_deadline_s, roster.report)
     try:
-        trio.run(_serve, spec, roster, watch)
+        trio.run(_serve, spec, roster, watch, reload)
     except (BaseExceptionGroup, KeyboardInterrupt) as error:  # all that leaves a nursery does so in a group
         code, said = verdict(error)
         if said is None:
@@ -109,7 +117,7 @@ def _sentence(error: BaseException) -> str:
             return str(error)
 
 
-async def _serve(spec: SupervisorSpec, roster: Roster, watch: SignalWatch) -> None:
+async def _serve(spec: SupervisorSpec, roster: Roster, watch: SignalWatch, reload: Reload | None) -> None:
     roster.main_task = trio.lowlevel.current_task()
     log = structlog.get_logger()
     supervisor: Supervisor | None = None
@@ -124,12 +132,40 @@ async def _serve(spec: SupervisorSpec, roster: Roster, watch: SignalWatch) -> No
         if supervisor is not None:
             await supervisor.stop()
 
+    async def reload_when_told(reload: Reload) -> None:
+        current = spec
+        with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+            async for _ in hangups:
+                await over.wait()
+                if supervisor is not None:
+                    current = await _reconfigure(supervisor, current, reload)
+
     with watch.listening():
         async with trio.open_nursery() as around:
             around.start_soon(stop_when_asked)
+            if reload is not None and hasattr(signal, "SIGHUP"):
+                around.start_soon(reload_when_told, reload)
             async with trio.open_nursery() as inside:
                 with starting:
                     supervisor = await inside.start(supervise, spec, roster)
                     log.info("service_started", service=spec.id)
                 over.set()
             around.cancel_scope.cancel()
+
+
+async def _reconfigure(supervisor: Supervisor, spec: SupervisorSpec, reload: Reload) -> SupervisorSpec:
+    """One reload, told in one line. Returns the spec that holds from now on."""
+    log = structlog.get_logger()
+    refusal: dict[str, object]
+    try:
+        new = reload(spec)
+        changes = await supervisor.reconfigure(new)
+    except ConfigError as error:
+        refusal = {"problems": list(error.lines), "consequence": "nothing has changed"}
+    except (StartFailed, SpecError, ActorStopped) as error:
+        refusal = error_values(error, with_traceback=False)
+    else:
+        log.info("reloaded", stopped=changes.stopped, started=changes.started, restarted=changes.restarted)
+        return new
+    log.error("reload_failed", **refusal)
+    return spec
