@@ -1,7 +1,7 @@
 """The router: what the robot hears, routed to what it says and thinks. Thin handlers over the pure modules beside it.
 
 Each handler reads the clock, asks a pure module, and publishes what that decided. The state (windows, answers under
-way, history) is this incarnation's: a restart forgets it, and greets again.
+way, history) is this incarnation's: a restart forgets it.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class Router(Actor):
 
     async def _on_health(self, service: str, event: HealthPing, ctx: Context) -> None:
         announcement = self.readiness.report(trio.current_time(), service, ok=event.ok)
-        if announcement is not None:
+        seen_before = ctx.retain and ctx.duplicate  # shown again after a crash: it was announced then
+        if announcement is not None and not seen_before:
             await self._say([announcement], event.message_id, ctx)
 
     # -- who is spoken to ------------------------------------------------------------------------

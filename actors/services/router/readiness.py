@@ -3,8 +3,8 @@
 Law: readiness is what was last reported. It goes false again with `ok: false`, which includes the Will of a service that
 died, and, if an age is set, when the report is old. It gates nothing: it is announced and it can be asked.
 
-Once per what? The state is one incarnation's. A restarted router has forgotten windows, live mode and history,
-and it announces itself again, once; losing a service and getting it back does not announce again.
+Once per what? The state is one incarnation's: losing a service and getting it back does not announce again. After a
+crash the router is shown what it had seen; that it does not announce again is the actor's doing.
 """
 
 from __future__ import annotations
