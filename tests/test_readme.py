@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
+import signal
 import tomllib
 from pathlib import Path
 
+import orjson
 import pytest
+from paho.mqtt.enums import MQTTProtocolVersion
+
+from support.broker import free_port
+from support.peer import Peer
+from support.process import service
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -88,6 +95,28 @@ def test_the_service_in_ten_lines_has_ten_lines_and_a_config_that_runs_it() -> N
 
     assert 10 >= len([line for line in code.splitlines() if line.strip()])
     assert [f"climate:{name}" for name in handlers] == [actor["use"] for actor in settings["actors"].values()]
+
+
+async def test_the_service_in_ten_lines_runs_as_it_stands(tmp_path: Path) -> None:
+    """The code and the config of the README, on another port; the embedded broker speaks MQTT 3.1.1."""
+    text = section("A service in ten lines")
+    (code,), (config,) = blocks(text, "python"), blocks(text, "toml")
+    table, port = tomllib.loads(config), free_port()
+    table["mqtt"]["url"] = f"mqtt://127.0.0.1:{port}"
+    (tmp_path / "climate.py").write_text(code)
+    async with service(tmp_path, {**table, "log": {"format": "json"}}, "climate") as child:
+        await child.event("link_up")
+        async with Peer(port, protocol=MQTTProtocolVersion.MQTTv311) as peer:
+            await peer.subscribe("alarms/heat")
+            await peer.publish("sensors/cellar/temp", b'{"celsius": 12.5}')
+            await peer.publish("sensors/kitchen/temp", b'{"celsius": 31}')
+            (alarm,) = await peer.received(1)
+            envelope = orjson.loads(alarm.payload)
+
+            assert ("alarm.heat", "climate", {"room": "kitchen"}) == (envelope["type"], envelope["source"], envelope["data"])
+        child.signal(signal.SIGTERM)
+
+        assert 0 == await child.exited()
 
 
 @pytest.mark.parametrize("script", [".ci/run", ".ci/setup"])

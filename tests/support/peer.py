@@ -12,7 +12,7 @@ from typing import Any, Self
 import attrs
 import paho.mqtt.client as mqtt
 import trio
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -36,18 +36,26 @@ class Seen:
 
 
 class Peer:
-    """Another MQTT 5 client: `async with Peer(port) as peer:`. It collects what it subscribed, in order, in `seen`.
+    """Another MQTT client: `async with Peer(port) as peer:`. It collects what it subscribed, in order, in `seen`.
 
     Every wait has a timeout of `PEER_TIMEOUT_S` and raises `PeerTimeout`, which shows what had come until then.
     """
 
-    def __init__(self, port: int, client_id: str = "peer", *, username: str | None = None, password: str | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        client_id: str = "peer",
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
+    ) -> None:
         self.port = port
         self.seen: list[Seen] = []
         self._changed = threading.Condition()
         self._connected = False
         self._answered: set[int] = set()
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5, reconnect_on_failure=False)
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol, reconnect_on_failure=False)
         self._client.max_inflight_messages = 0
         if username is not None:
             self._client.username_pw_set(username, password)
