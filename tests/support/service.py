@@ -23,12 +23,13 @@ import trio
 import trio.testing
 
 from tars.actors.definition import define
+from tars.actors.estate import Estate
 from tars.actors.mqtt.dead_letter import DeadLetter, ToStore
 from tars.actors.mqtt.memory import MemoryBroker, MemoryTransport
 from tars.actors.mqtt.memory_watch import Published
 from tars.actors.mqtt.pulse import Pulse
 from tars.actors.mqtt.transport import Transport
-from tars.actors.service import Service, wire
+from tars.actors.service import wire
 from tars.actors.service_config import ServiceConfig
 from tars.actors.settings import (
     ActorSettings,
@@ -161,7 +162,7 @@ class World:
     store: MemoryStore
     events: list[Any] = attrs.field(factory=list)
     failure: BaseException | None = None
-    service: Service = attrs.field(init=False)
+    estate: Estate = attrs.field(init=False)
     supervisor: Supervisor = attrs.field(init=False)
     ended: trio.Event = attrs.field(factory=trio.Event, init=False)
     _numbers: itertools.count[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
@@ -235,7 +236,7 @@ class World:
     async def up(self) -> None:
         """Return when the link is up."""
         with trio.fail_after(PATIENCE_S):
-            await self.service.estate.link.wait_up()
+            await self.estate.link.wait_up()
 
     async def quiet(self) -> None:
         """Return when nobody has anything to do before the clock moves."""
@@ -246,10 +247,10 @@ class World:
         with trio.fail_after(PATIENCE_S):
             while True:
                 await self.quiet()
-                await self.service.estate.table.wait_empty()
+                await self.estate.table.wait_empty()
                 await self.broker.wait_until(lambda: not self.broker.unacked(CLIENT) and not self.broker.sessions[CLIENT].queued)
                 await self.quiet()
-                if not len(self.service.estate.table):
+                if not len(self.estate.table):
                     return
 
     async def stop(self) -> None:
@@ -305,8 +306,9 @@ async def running(
         define(name, use, settings=settings[name].settings, topics=settings[name].topics)
         for use, name in zip(uses, settings, strict=True)
     ]
-    world.service = wire(_config(config or {}, settings), definitions, transport=transport(world.broker), emit=world.emit)
-    spec = _adapted(world.service.spec, world.store, ports or {})
+    service = wire(_config(config or {}, settings), definitions, transport=transport(world.broker), emit=world.emit)
+    world.estate = service.estate
+    spec = _adapted(service.spec, world.store, ports or {})
     async with trio.open_nursery() as nursery:
         world.supervisor = await nursery.start(functools.partial(world.run, spec))
         try:

@@ -157,7 +157,7 @@ async def test_a_refused_subscription_is_reported_and_makes_the_service_unwell_u
         broker.drop_link(CLIENT)
 
         assert (await world.health("reconnected"))["ok"]
-        assert {} == world.service.estate.health.problems
+        assert {} == world.estate.health.problems
 
 
 # -- being refused, and not being there -----------------------------------------------------------
@@ -254,7 +254,7 @@ async def test_the_link_is_not_up_before_every_subscription_is_answered(_virtual
         await world.broker.wait_connected(CLIENT)
         await world.quiet()
 
-        assert ([], False, 0) == (world.events_of(LinkUp), world.service.estate.link.is_up, len(world.service.estate.urgent))
+        assert ([], False, 0) == (world.events_of(LinkUp), world.estate.link.is_up, len(world.estate.urgent))
         world.broker.thaw()
         await world.up()
 
@@ -271,14 +271,14 @@ async def test_qos_0_beyond_its_limit_is_shed_and_counted(_virtual: MockClock) -
             world.broker.deliver("one", b"x", 0)
         shed = await world.event(Qos0Shed)
 
-        assert (7, 3, 3) == (shed.count, shed.limit, world.service.estate.table.qos0)
+        assert (7, 3, 3) == (shed.count, shed.limit, world.estate.table.qos0)
         await world.deliver("two", b"QoS 1 has a credit of its own", qos=1)
         it.gates["two"].set()
         await world.broker.wait_acked(CLIENT, 1)
         it.gates["one"].set()
         await world.settled()
 
-        assert (3, 0) == (it.seen.count("one"), world.service.estate.table.qos0)
+        assert (3, 0) == (it.seen.count("one"), world.estate.table.qos0)
 
 
 # -- going away -----------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ async def test_shutdown_waits_for_what_is_in_hand_and_acknowledges_it_before_the
             world.broker.deliver("two", b"too late: it is the next process's")
             await world.quiet()
 
-            assert world.service.estate.link.is_up
+            assert world.estate.link.is_up
             it.gates["one"].set()
 
         assert ((1,), ["two"], ["one"]) == (world.broker.acked(CLIENT), world.unacked, it.seen.items)

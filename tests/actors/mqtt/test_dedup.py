@@ -54,7 +54,7 @@ async def test_a_repetition_of_what_is_in_flight_joins_it_and_both_are_acknowled
             await world.deliver("in", {"n": 1}, envelope_id="same")
         await world.quiet()
 
-        assert (1, 1, ()) == (len(seen.items), len(world.service.estate.table), world.broker.acked(CLIENT))
+        assert (1, 1, ()) == (len(seen.items), len(world.estate.table), world.broker.acked(CLIENT))
         gate.set()
         await world.settled()
 
@@ -288,5 +288,5 @@ async def test_a_poison_that_keeps_failing_costs_three_attempts_and_its_neighbou
         assert [("A", 1), ("A", 3)] == seen.items
         assert (Why.POISON, "in", "in", "", 3) == (letter.why, letter.direction, letter.topic, letter.subscription, letter.attempts)
         assert (1, 2, 3) == tuple(sorted(world.broker.acked(CLIENT)))
-        assert world.service.estate.link.is_up
-        assert 1 == world.service.estate.link.epoch
+        assert world.estate.link.is_up
+        assert 1 == world.estate.link.epoch

@@ -117,7 +117,7 @@ async def test_the_share_is_at_most_half_of_the_credit_and_never_below_1(
 
     config = {"mqtt": {"receive_maximum": receive_maximum}}
     async with running(one, config=config, actors={"one": {"mailbox": mailbox}}) as world:
-        assert share == world.service.estate.boxes["one"].share
+        assert share == world.estate.boxes["one"].share
 
 
 def hung(seen: Seen, gate: trio.Event) -> type[Actor]:

@@ -322,13 +322,13 @@ async def test_a_trial_that_handles_a_message_ends_the_park(_virtual: MockClock)
         await world.event(ActorParked)
         await trio.sleep(31)
 
-        assert "actor subject" in world.service.estate.health.problems
+        assert "actor subject" in world.estate.health.problems
         assert [] == world.events_of(ActorRecovered)
         await deliver(world, 10)
         await world.event(ActorRecovered)
         await world.health("ready", 2)
 
-        assert {} == world.service.estate.health.problems
+        assert {} == world.estate.health.problems
         await deliver(world, 3, 4)
         await world.settled()
 
@@ -396,7 +396,7 @@ async def test_poison_in_two_actors_restarts_no_neighbour(_virtual: MockClock) -
         assert [(1, n, 1) for n in range(10)] == good.called()
         assert (31, 31, 1) == (one.lives, two.lives, good.lives)
         assert {f"{HANDLERS}one", f"{HANDLERS}two"} == {each.path for each in world.events_of(ChildExited)}
-        assert ([], 1) == (world.events_of(IntensityExceeded), world.service.estate.link.epoch)
+        assert ([], 1) == (world.events_of(IntensityExceeded), world.estate.link.epoch)
 
 
 # -- what is not a message ------------------------------------------------------------------------
@@ -419,7 +419,7 @@ async def test_a_started_that_fails_is_tried_again_and_then_parked(_virtual: Moc
         assert (3, 3) == (parked.failures, len(seen.items))
         assert {"started"} == {each.subscription for each in world.events_of(HandlerFailed)}
         assert [] == world.events_of(IntensityExceeded)
-        assert world.service.estate.link.is_up
+        assert world.estate.link.is_up
 
 
 async def test_a_started_that_waits_for_something_outside_costs_no_budget(_virtual: MockClock) -> None:
@@ -475,7 +475,7 @@ async def test_an_actor_of_ticks_alone_recovers_by_a_tick_that_works(_virtual: M
     async with running(Subject, actors={"subject": ALL_FAIL}) as world:
         await world.event(ActorRecovered)
 
-        assert (4, {}) == (len(ran.items), world.service.estate.health.problems)
+        assert (4, {}) == (len(ran.items), world.estate.health.problems)
 
 
 async def test_a_hook_that_takes_too_long_has_failed(_virtual: MockClock) -> None:

@@ -80,7 +80,7 @@ async def test_there_is_no_beat_while_the_link_is_down_and_no_alarm_about_it(_vi
         world.broker.restart()
         await world.published(TOPIC, 2)
 
-        assert world.service.estate.link.is_up
+        assert world.estate.link.is_up
 
 
 async def test_disabled_there_is_none_and_a_frozen_broker_stays_undiscovered(_virtual: MockClock) -> None:

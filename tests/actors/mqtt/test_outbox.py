@@ -38,7 +38,7 @@ async def test_a_delivery_settles_only_when_its_publishes_are_confirmed(_virtual
         await world.published("out", 3)
         await world.quiet()
 
-        assert (["in"], 1) == (world.unacked, len(world.service.estate.table))
+        assert (["in"], 1) == (world.unacked, len(world.estate.table))
         world.broker.release_pubacks()
         await world.settled()
 
@@ -99,7 +99,7 @@ async def test_what_the_service_says_of_itself_keeps_the_window_too(_virtual: Mo
         await world.deliver("in", b"x")
         await world.published("out")
         for problem in ("one", "two", None):
-            world.service.estate.health.report("test", problem)
+            world.estate.health.report("test", problem)
             await world.quiet()
 
         assert [] == world.events_of(LinkDown)
@@ -219,7 +219,7 @@ async def test_a_full_outbox_during_an_outage_blocks_the_handlers_and_loses_noth
         go.set()
         await trio.sleep(600)
 
-        assert (list(range(11)), 10) == (seen.items, len(world.service.estate.outbox))
+        assert (list(range(11)), 10) == (seen.items, len(world.estate.outbox))
         world.broker.restart()
         await world.published("out", 100)
         await world.settled()
@@ -265,4 +265,4 @@ async def test_a_burst_of_5000_with_a_reply_each_ends(_virtual: MockClock, qos: 
         await world.published("out", 5000)
         await world.settled()
 
-        assert (5000, 0, []) == (len(world.said("out")), len(world.service.estate.table), world.store.letters)
+        assert (5000, 0, []) == (len(world.said("out")), len(world.estate.table), world.store.letters)
