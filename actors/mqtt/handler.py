@@ -128,9 +128,12 @@ class _Life:
 
     async def _tick(self) -> None:
         due_at, tick = self._due.pop(0)
-        self._due.append((max(due_at + tick.interval_s, trio.current_time()), tick))
+        next_at, now = due_at + tick.interval_s, trio.current_time()
+        self._due.append((next_at if next_at > now else now + tick.interval_s, tick))  # one that is late comes once
         self._due.sort(key=lambda each: each[0])
         await self._hook(tick.name, tick.call)
+        if not self._ports.behaviour.methods:  # a handled message gives the budget back; here there is none to wait for
+            self._ladder.succeeded()
 
     async def _hook(self, name: str, call: Callable[[Any, Context], Awaitable[object]]) -> None:
         """Run `started`, `stopping` or a tick under the same limits as a message."""
@@ -139,9 +142,7 @@ class _Life:
             error = await self._run(call, self._instance, Context(self._ports.voice, scope=scope))
         if scope.cancelled_caught:
             error = self._too_long()
-        if error is None:
-            self._ladder.succeeded()
-        else:
+        if error is not None:
             self._ladder.hook_failed(name, error)
 
     async def _show_retained(self) -> None:
@@ -216,7 +217,7 @@ class _Life:
             nonlocal overdue
             await trio.sleep(self._ports.box.handler_timeout_s)
             overdue = True
-            self._ladder.set_aside(work, taken, Why.TIMED_OUT, 1, self._too_long())
+            self._ladder.set_aside(work, taken, Why.TIMED_OUT, ctx.attempt, self._too_long())
             self._ladder.report_health("a worker thread hangs")
 
         async def in_thread() -> None:
@@ -227,7 +228,7 @@ class _Life:
             error = await self._run(in_thread)
             nursery.cancel_scope.cancel()
         if overdue:
-            self._ladder.thread_hung(work, self._too_long())
+            self._ladder.thread_hung(work, ctx.attempt, self._too_long())
         return error
 
     def _deadline(self) -> float:

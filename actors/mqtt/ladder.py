@@ -76,10 +76,10 @@ class Ladder:
         self._report(name, None, 1, error, final=True)
         raise Failed(f"{name} failed: {_brief(error)}", retry_after_s=self._spend()) from error
 
-    def thread_hung(self, work: Work, error: Exception) -> NoReturn:
+    def thread_hung(self, work: Work, attempt: int, error: Exception) -> NoReturn:
         """A `def` handler's thread is back, too late; its message was set aside in the meantime. Raises `Failed`."""
         self.report_health(None)
-        self._report(work.subscription.id, work, 1, error, final=True)
+        self._report(work.subscription.id, work, attempt, error, final=True)
         raise Failed(f"a worker thread hung in {work.subscription.id}", retry_after_s=self._spend())
 
     def set_aside(self, work: Work, taken: Taken[Work] | None, why: Why, attempts: int, error: BaseException | str) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.service import CLIENT, Seen, World, running
 from trio.testing import MockClock
 
+from support.service import CLIENT, Seen, World, running
 from tars.actors import Actor, Context, Escalate, Reject, Stop, Unavailable, every, subscribe
 from tars.actors.mqtt.dead_letter import Why
 from tars.actors.mqtt.events import ActorParked, ActorRecovered, HandlerFailed, HandlerUnavailable
@@ -100,9 +100,16 @@ ROWS = [
     pytest.param(hangs, THREE_TIMES, Why.CRASHED, "TimeoutError: took longer than handler_timeout_s = 30 s", 3, id="it takes too long"),
     pytest.param(rejects, ONCE, Why.REJECTED, "Reject: not this one", 0, id="Reject"),
     pytest.param(rejects_in_a_group, ONCE, Why.REJECTED, "Reject: not this one", 0, id="nothing but Reject in a group"),
-    pytest.param(half_rejects, THREE_TIMES, Why.CRASHED, "ExceptionGroup: both (2 sub-exceptions)", 3, id="Reject and a failure in a group"),
     pytest.param(
-        fails_half_unavailable, THREE_TIMES, Why.CRASHED, "ExceptionGroup: both (2 sub-exceptions)", 3, id="Unavailable and a failure in a group"
+        half_rejects, THREE_TIMES, Why.CRASHED, "ExceptionGroup: both (2 sub-exceptions)", 3, id="Reject and a failure in a group"
+    ),
+    pytest.param(
+        fails_half_unavailable,
+        THREE_TIMES,
+        Why.CRASHED,
+        "ExceptionGroup: both (2 sub-exceptions)",
+        3,
+        id="Unavailable and a failure in a group",
     ),
     pytest.param(stops, [(1, 0, 1), (2, 1, 1), (2, 2, 1)], None, "", 0, id="Stop: handled, and a fresh start"),
 ]
@@ -466,6 +473,8 @@ async def test_an_actor_of_ticks_alone_recovers_by_a_tick_that_works(_virtual: M
     ran = Seen()
 
     class Subject(Actor):
+        async def started(self, ctx: Context) -> None: ...
+
         @every(5.0)
         async def tick(self) -> None:
             ran.add(1)
