@@ -89,6 +89,7 @@ class _Session:
         self._moved = Pulse()  # something was confirmed, or sent
         self._order: deque[int] = deque()  # packet ids in order of arrival, for brokers that insist
         self._settled: set[int] = set()
+        self._told: str | None = None  # the problems the last health message named
         self.serving = False
 
     async def run(self, request: ExitRequest) -> None:
@@ -182,13 +183,15 @@ class _Session:
         self._ports.filters.confirm(wanted)
 
     async def _follow_filters(self, link: Link) -> None:
+        filters = self._ports.filters
         while True:
-            await self._subscribe(link)
-            if unwanted := self._ports.filters.unwanted():
+            if filters.wanted():
+                await self._subscribe(link)
+            elif unwanted := filters.unwanted():
                 await link.unsubscribe(unwanted)
-                self._ports.filters.drop(unwanted)
-            else:
-                await self._ports.filters.changed.wait()
+                filters.drop(unwanted)
+            else:  # looked at both without a wait in between: no change is missed
+                await filters.changed.wait()
 
     # -- out -------------------------------------------------------------------------------------
 
@@ -242,6 +245,7 @@ class _Session:
     # -- health ----------------------------------------------------------------------------------
 
     def _say(self, event: str) -> None:
+        self._told = self._ports.health.summary()
         if self._ports.health_topic.enabled:
             self._ports.urgent.send_nowait(Outgoing(self._ports.health_topic.status(self._ports.health, event)))
 
@@ -250,8 +254,10 @@ class _Session:
 
     async def _tell_health(self) -> None:
         while True:
-            await self._ports.health.changed.wait()
-            self._say("ready")
+            if self._ports.health.summary() != self._told:
+                self._say("ready")
+            else:
+                await self._ports.health.changed.wait()
 
     # -- the orderly end -------------------------------------------------------------------------
 
