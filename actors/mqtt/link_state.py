@@ -84,7 +84,7 @@ class Filters:
 
     async def ensure(self, topic_filter: str) -> None:
         """Return when the present connection holds `topic_filter`, subscribing it as a reply filter if need be."""
-        if topic_filter not in self.static and topic_filter not in self.replies:
+        if topic_filter not in self.replies:  # also when an actor subscribes it: the dispatcher looks here for who waits
             validate_filter(topic_filter)
             self.replies[topic_filter] = None
             self.changed.beat()
