@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ class Estate:
     def make(cls, config: ServiceConfig, definitions: Sequence[ActorDefinition], emit: Callable[[Any], None]) -> Estate:
         """A new one, in line with `config`."""
         window = DoneWindow(config.dedup.ttl_s, config.dedup.max_entries)
-        table = InFlight(functools.partial(_settled, window, structlog.get_logger()))
+        table = InFlight(functools.partial(_settled, window, structlog.get_logger()), first_serial=secrets.randbits(64))
         to_store: Mailbox[ToStore] = Mailbox(math.inf)
         letters = Letters(to_store, table, emit)
         outbox: Mailbox[Outgoing] = Mailbox(config.mqtt.outbox, on_evicted=functools.partial(_unsent, letters))

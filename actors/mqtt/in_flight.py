@@ -67,7 +67,10 @@ class Work:
 
 @attrs.define(eq=False)
 class InFlight:
-    """See the module. `on_settled` is told of each settled delivery, before it is acknowledged."""
+    """See the module. `on_settled` is told of each settled delivery, before it is acknowledged.
+
+    Serials count from `first_serial`: in ids that leave the process, two processes must not mean two things by one.
+    """
 
     on_settled: Callable[[Delivery], None]
     changed: Pulse = attrs.field(factory=Pulse, init=False)  # something was settled, or an ack is ready
@@ -76,7 +79,7 @@ class InFlight:
     _by_key: dict[str, Delivery] = attrs.field(factory=dict, init=False)
     _unacknowledged: dict[int, Delivery] = attrs.field(factory=dict, init=False)  # by packet id, in this session
     _acks: list[tuple[int, int]] = attrs.field(factory=list, init=False)
-    _serial: int = attrs.field(default=0, init=False)
+    _serial: int = attrs.field(default=0, alias="first_serial", kw_only=True)
 
     def __len__(self) -> int:
         return len(self._live)
