@@ -14,7 +14,7 @@ STRATEGIES = [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
 PLAIN = Backoff(initial_s=1, max_s=8, factor=2, jitter=0, stable_s=100)
 
 
-@seeds(50)
+@seeds(200)
 async def test_delays_double_up_to_the_cap(world: Sim) -> None:
     """B1: with no jitter exactly base, 2 base, ..., cap."""
     async with world.running(root(world.child("a", *[after(0, Boom())] * 6, obey), max_restarts=100, backoff=PLAIN)):
@@ -26,7 +26,7 @@ async def test_delays_double_up_to_the_cap(world: Sim) -> None:
 
 
 @pytest.mark.parametrize("ending", [Boom(), Unavailable("x")], ids=["crash", "Unavailable"])
-@seeds(50)
+@seeds(200)
 async def test_the_delay_that_is_told_is_the_delay_that_is_waited(world: Sim, ending: Exception) -> None:
     """B1 (prefect#22979)."""
     backoff = Backoff(initial_s=1, max_s=5, factor=3, jitter=0.5, stable_s=1000)
@@ -44,7 +44,7 @@ async def test_the_delay_that_is_told_is_the_delay_that_is_waited(world: Sim, en
             assert ceiling_s * 0.5 <= delay_s <= ceiling_s
 
 
-@seeds(50)
+@seeds(200)
 async def test_two_children_that_fail_together_do_not_come_back_together(world: Sim) -> None:
     """B1."""
     async with world.running(root(world.child("a"), world.child("b"), backoff=Backoff(initial_s=10, max_s=10))):
@@ -56,7 +56,7 @@ async def test_two_children_that_fail_together_do_not_come_back_together(world: 
         assert first != second
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_childs_own_backoff_wins_over_its_supervisors(world: Sim) -> None:
     children = world.child("a", backoff=Backoff(initial_s=7, max_s=7, jitter=0)), world.child("b")
     async with world.running(root(*children, backoff=PLAIN)):
@@ -67,7 +67,7 @@ async def test_a_childs_own_backoff_wins_over_its_supervisors(world: Sim) -> Non
 
 
 @pytest.mark.parametrize(("ran_s", "delays"), [(99.5, [1, 2, 4]), (100.0, [1, 1, 1])])
-@seeds(50)
+@seeds(200)
 async def test_only_a_stable_run_starts_the_delays_over(world: Sim, ran_s: float, delays: list[float]) -> None:
     """B3."""
     async with world.running(root(world.child("a", *[after(ran_s, Boom())] * 3, obey), max_restarts=100, backoff=PLAIN)):
@@ -76,7 +76,7 @@ async def test_only_a_stable_run_starts_the_delays_over(world: Sim, ran_s: float
         assert [event.delay_s for event in world.events(RestartScheduled)] == delays
 
 
-@seeds(50)
+@seeds(200)
 async def test_time_spent_in_a_failing_start_is_no_stable_run(world: Sim) -> None:
     """B3: only a run counts, and a run begins with started()."""
     async with world.running(
@@ -87,7 +87,7 @@ async def test_time_spent_in_a_failing_start_is_no_stable_run(world: Sim) -> Non
         assert [event.delay_s for event in world.events(RestartScheduled)] == [1, 2, 4, 8]
 
 
-@seeds(50)
+@seeds(200)
 async def test_an_operators_start_begins_the_delays_anew(world: Sim) -> None:
     async with world.running(root(world.child("a", *[after(0, Boom())] * 3, obey), max_restarts=100, backoff=PLAIN)) as sup:
         await trio.sleep(5)
@@ -99,7 +99,7 @@ async def test_an_operators_start_begins_the_delays_anew(world: Sim) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@seeds(50)
+@seeds(200)
 async def test_a_child_whose_first_delayed_restart_fails_is_tried_again(world: Sim, strategy: Strategy) -> None:
     """B2 (rabbitmq-common#201: lost for ever)."""
     script: list[Behaviour] = [obey, fail_to_start(Boom()), fail_to_start(Unavailable("x")), obey]
@@ -125,7 +125,7 @@ def trouble(world: Sim) -> list[Behaviour]:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@seeds(100)
+@seeds(200)
 async def test_no_sequence_of_failures_loses_a_child(world: Sim, strategy: Strategy) -> None:
     """B2: running, in backoff with a live timer, given up, or stopped by API: no fifth state."""
     names = "abcd"
@@ -160,7 +160,7 @@ async def test_no_sequence_of_failures_loses_a_child(world: Sim, strategy: Strat
         assert {name: ChildState.STOPPED if name in held else ChildState.RUNNING for name in names} == states(sup)
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_restart_that_declines_ends_the_retries(world: Sim) -> None:
     async with world.running(root(world.child("a", obey, decline), restart=Restart.PERMANENT)) as sup:
         await world.end_and_settle("a", Boom())

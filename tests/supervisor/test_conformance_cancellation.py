@@ -29,7 +29,7 @@ from tars.supervisor import (
 SLOW = Backoff(initial_s=2, max_s=4, jitter=0.5)
 
 
-@seeds(50)
+@seeds(200)
 async def test_cancelled_from_outside_it_stops_in_reverse_order_and_lets_the_cancellation_through(world: Sim) -> None:
     """B7, D4."""
     inner = SupervisorSpec("s", [world.child("b", tidy_up(1)), world.child("c", tidy_up(2))])
@@ -46,7 +46,7 @@ async def test_cancelled_from_outside_it_stops_in_reverse_order_and_lets_the_can
     assert [event.path for event in world.events(SupervisorStopped)] == ["root/s", "root"]
 
 
-@seeds(50)
+@seeds(200)
 async def test_cancelled_from_outside_it_does_not_wait_for_a_child_to_answer(world: Sim) -> None:
     """A hard stop: children that trap exits are cancelled without being given their grace."""
     with trio.CancelScope() as scope:
@@ -59,7 +59,7 @@ async def test_cancelled_from_outside_it_does_not_wait_for_a_child_to_answer(wor
     assert trio.current_time() == 0
 
 
-@seeds(50)
+@seeds(200)
 async def test_cancelled_in_the_middle_of_a_stop_it_hurries(world: Sim) -> None:
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
@@ -74,7 +74,7 @@ async def test_cancelled_in_the_middle_of_a_stop_it_hurries(world: Sim) -> None:
     assert trio.current_time() == 5
 
 
-@seeds(50)
+@seeds(200)
 async def test_cancelled_while_starting_it_stops_what_is_up_and_starts_nothing_more(world: Sim) -> None:
     """A1, B7."""
     with trio.move_on_after(5) as scope:
@@ -86,7 +86,7 @@ async def test_cancelled_while_starting_it_stops_what_is_up_and_starts_nothing_m
     assert world.starts("c") == 0
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_swallowed_cancellation_does_not_stop_the_stop(world: Sim) -> None:
     """D4: outer cancellation goes through even when a child eats its own."""
     with trio.CancelScope() as scope:
@@ -99,7 +99,7 @@ async def test_a_swallowed_cancellation_does_not_stop_the_stop(world: Sim) -> No
     assert (world.starts("a"), world.starts("b")) == (1, 1)
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_real_failure_is_not_hidden_by_the_cancellation_it_causes(world: Sim) -> None:
     """A7: giving up inside a program's own nursery: the error, and nothing but the error, comes out."""
     with pytest.RaisesGroup(RestartIntensityExceeded):
@@ -183,7 +183,7 @@ def test_no_interleaving_leaves_anything_behind(strategy: Strategy) -> None:
         assert_ended_in_order(sim(seed, scenario))
 
 
-@seeds(50)
+@seeds(200)
 async def test_cleanups_run_in_reverse_order_whenever_the_cancellation_comes(world: Sim) -> None:
     """B7: at a random moment of a tree under restarts, those that are up go in reverse start order."""
     names = "abcde"

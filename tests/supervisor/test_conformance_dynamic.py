@@ -26,7 +26,7 @@ from tars.supervisor import (
 )
 
 
-@seeds(50)
+@seeds(200)
 async def test_start_child_answers_by_what_is_there(world: Sim) -> None:
     """A14."""
     async with world.running(root(world.child("a"))) as sup:
@@ -41,7 +41,7 @@ async def test_start_child_answers_by_what_is_there(world: Sim) -> None:
         assert states(sup) == {"a": ChildState.RUNNING}
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_start_child_that_fails_leaves_no_spec_and_costs_nothing(world: Sim) -> None:
     """A14."""
     bug = Boom("no")
@@ -56,7 +56,7 @@ async def test_a_start_child_that_fails_leaves_no_spec_and_costs_nothing(world: 
         assert world.starts("b") == 1
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_restart_child_that_fails_leaves_the_child_stopped_and_costs_nothing(world: Sim) -> None:
     """OTP: the error is the caller's, the spec stays."""
     async with world.running(root(world.child("a"), world.child("b", obey, fail_to_start(Boom()), obey), max_restarts=0)) as sup:
@@ -70,7 +70,7 @@ async def test_a_restart_child_that_fails_leaves_the_child_stopped_and_costs_not
         assert states(sup) == {"b": ChildState.RUNNING, "a": ChildState.RUNNING}
 
 
-@seeds(50)
+@seeds(200)
 async def test_the_refusals_of_an_unknown_a_running_and_a_stopped_child(world: Sim) -> None:
     """A14."""
     async with world.running(root(world.child("a"))) as sup:
@@ -87,7 +87,7 @@ async def test_the_refusals_of_an_unknown_a_running_and_a_stopped_child(world: S
         assert states(sup) == {"a": ChildState.STOPPED}
 
 
-@seeds(50)
+@seeds(200)
 async def test_children_are_listed_newest_first_and_counted_by_kind(world: Sim) -> None:
     """A14."""
     inner = SupervisorSpec("inner", [world.child("x")])
@@ -105,7 +105,7 @@ async def test_children_are_listed_newest_first_and_counted_by_kind(world: Sim) 
         assert (counts.specs, counts.active, counts.supervisors, counts.workers) == (4, 3, 1, 3)
 
 
-@seeds(50)
+@seeds(200)
 async def test_two_who_start_the_same_child_get_one_child(world: Sim) -> None:
     async with world.running(root()) as sup:
         refused: list[str] = []
@@ -124,7 +124,7 @@ async def test_two_who_start_the_same_child_get_one_child(world: Sim) -> None:
         assert world.starts("a") == 1
 
 
-@seeds(50)
+@seeds(200)
 async def test_two_who_terminate_the_same_child_are_both_answered_when_it_is_gone(world: Sim) -> None:
     async with world.running(root(world.child("a", tidy_up(3)))) as sup:
 
@@ -138,7 +138,7 @@ async def test_two_who_terminate_the_same_child_are_both_answered_when_it_is_gon
             nursery.start_soon(end)
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_caller_that_gives_up_leaves_a_supervisor_in_order(world: Sim) -> None:
     """B7: a cancelled call neither loses the child nor doubles it."""
     async with world.running(root(world.child("a", tidy_up(3)))) as sup:
@@ -154,7 +154,7 @@ async def test_a_caller_that_gives_up_leaves_a_supervisor_in_order(world: Sim) -
         assert world.alive() == list(listed)
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_child_added_at_run_time_lives_by_the_same_rules(world: Sim) -> None:
     async with world.running(root(world.child("a"), strategy=Strategy.REST_FOR_ONE)) as sup:
         await sup.start_child(world.child("b", restart=Restart.TRANSIENT))
@@ -165,7 +165,7 @@ async def test_a_child_added_at_run_time_lives_by_the_same_rules(world: Sim) -> 
         assert states(sup) == {"b": ChildState.RUNNING, "a": ChildState.RUNNING}
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_child_that_no_parent_can_hold_is_refused_before_anything_starts(world: Sim) -> None:
     """A16, A17."""
     async with world.running(root(world.child("a"))) as sup:
@@ -176,7 +176,7 @@ async def test_a_child_that_no_parent_can_hold_is_refused_before_anything_starts
         assert states(sup) == {"a": ChildState.RUNNING}
 
 
-@seeds(50)
+@seeds(200)
 async def test_start_child_with_a_child_that_declines_keeps_its_spec(world: Sim) -> None:
     async with world.running(root()) as sup:
         await sup.start_child(world.child("a", decline))
@@ -185,7 +185,7 @@ async def test_start_child_with_a_child_that_declines_keeps_its_spec(world: Sim)
         assert states(sup) == {"a": ChildState.STOPPED}
 
 
-@seeds(50)
+@seeds(200)
 async def test_queries_are_answered_at_any_moment(world: Sim) -> None:
     """Listing and counting never wait, and never disagree, whatever is under way."""
     spec = root(world.child("a", tidy_up(2)), world.child("b", start_slowly(2)), world.child("c"), strategy=Strategy.ONE_FOR_ALL)
@@ -206,7 +206,7 @@ async def look(sup: Supervisor, times: int) -> None:
         await trio.sleep(0.5)
 
 
-@seeds(50)
+@seeds(200)
 async def test_the_value_given_to_started_is_the_childs_own_affair(world: Sim) -> None:
     async def run(life: Life) -> None:
         life.ready(object())
@@ -216,7 +216,7 @@ async def test_the_value_given_to_started_is_the_childs_own_affair(world: Sim) -
         assert states(sup) == {"a": ChildState.RUNNING}
 
 
-@seeds(50)
+@seeds(200)
 async def test_terminating_reports_the_life_it_ended(world: Sim) -> None:
     async def idle(life: Life) -> None:
         life.ready()

@@ -40,7 +40,7 @@ STRATEGIES = [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
         (5, 30, [6.0 * n for n in range(6)], 30.0),
     ],
 )
-@seeds(50)
+@seeds(200)
 async def test_gives_up_at_exactly(world: Sim, max_restarts: int, period_s: float, times: list[float], verdict: float | None) -> None:
     """A6."""
 
@@ -57,7 +57,7 @@ async def test_gives_up_at_exactly(world: Sim, max_restarts: int, period_s: floa
     assert world.starts("a") == len(times) + (1 if verdict is None else 0)
 
 
-@seeds(50)
+@seeds(200)
 async def test_all_children_share_one_window(world: Sim) -> None:
     """A6: 2 in 3600 s: a, b, then any: the third is not restarted."""
 
@@ -74,7 +74,7 @@ async def test_all_children_share_one_window(world: Sim) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@seeds(50)
+@seeds(200)
 async def test_giving_up_stops_the_survivors_in_reverse_with_their_grace_and_then_fails(world: Sim, strategy: Strategy) -> None:
     """A7."""
     bug = Boom("b")
@@ -109,7 +109,7 @@ async def test_giving_up_stops_the_survivors_in_reverse_with_their_grace_and_the
     assert kinds == ["ChildExited", "IntensityExceeded", "ChildExited", "ChildExited", "ChildExited", "SupervisorStopped"]
 
 
-@seeds(50)
+@seeds(200)
 async def test_giving_up_comes_out_of_supervise_bare(world: Sim) -> None:
     with pytest.raises(RestartIntensityExceeded) as failure:
         await supervise(root(world.child("a", after(0, Boom())), max_restarts=3), world.emit)
@@ -118,7 +118,7 @@ async def test_giving_up_comes_out_of_supervise_bare(world: Sim) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@seeds(50)
+@seeds(200)
 async def test_restarts_that_fail_are_counted_one_by_one(world: Sim, strategy: Strategy) -> None:
     """A8: 4 in 3600 s, every restart of b raises in its start: gives up on the fifth."""
     script = [obey, *(fail_to_start(Boom(str(n))) for n in (2, 3, 4, 5)), fail_to_start(Boom("too many"))]
@@ -137,7 +137,7 @@ async def test_restarts_that_fail_are_counted_one_by_one(world: Sim, strategy: S
     assert [event.in_start for event in world.events(ChildExited) if event.path == "root/b"] == [False, True, True, True, True]
 
 
-@seeds(50)
+@seeds(200)
 async def test_an_operators_calls_cost_no_restart(world: Sim) -> None:
     """Initial failures, restart_child and failed start_child do not count."""
     async with world.running(root(world.child("a"), max_restarts=0)) as sup:
@@ -151,7 +151,7 @@ async def test_an_operators_calls_cost_no_restart(world: Sim) -> None:
         assert world.events(RestartScheduled) == []
 
 
-@seeds(50)
+@seeds(200)
 async def test_giving_up_does_not_wait_for_a_backoff(world: Sim) -> None:
     slow = Backoff(initial_s=1000, max_s=1000, jitter=0)
     spec = root(world.child("a", backoff=slow), world.child("b"), max_restarts=1, period_s=100)
@@ -167,7 +167,7 @@ async def test_giving_up_does_not_wait_for_a_backoff(world: Sim) -> None:
     assert world.starts("a") == 1
 
 
-@seeds(50)
+@seeds(200)
 async def test_consecutive_failures_are_a_second_limit(world: Sim) -> None:
     """D7: a 3-in-5-s window never fills when a crash comes every 20 s."""
     spec = root(
@@ -185,7 +185,7 @@ async def test_consecutive_failures_are_a_second_limit(world: Sim) -> None:
 
 
 @pytest.mark.parametrize(("ran_s", "survives"), [(9.875, False), (10.0, True), (11.0, True)])
-@seeds(50)
+@seeds(200)
 async def test_only_a_run_of_the_stable_period_gives_the_consecutive_budget_back(world: Sim, ran_s: float, survives: bool) -> None:
     """B3 (firstmate#2942)."""
     script = [after(ran_s, Boom())] * 30
@@ -201,7 +201,7 @@ async def test_only_a_run_of_the_stable_period_gives_the_consecutive_budget_back
     assert world.starts("a") == (31 if survives else 4)
 
 
-@seeds(50)
+@seeds(200)
 async def test_consecutive_failures_are_counted_per_child(world: Sim) -> None:
     """D7: three children that fail twice each are no child that fails six times."""
     twice: list[Behaviour] = [after(20, Boom()), after(20, Boom()), obey]
@@ -212,7 +212,7 @@ async def test_consecutive_failures_are_counted_per_child(world: Sim) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@seeds(50)
+@seeds(200)
 async def test_unavailable_costs_neither_limit(world: Sim, strategy: Strategy) -> None:
     """D6, D7: running or in start, a missing outside restarts for ever."""
     script: list[Behaviour] = [after(0.1, Unavailable("x"))] * 10 + [fail_to_start(Unavailable("x"))] * 10 + [obey]
@@ -225,7 +225,7 @@ async def test_unavailable_costs_neither_limit(world: Sim, strategy: Strategy) -
         assert {event.used for event in world.events(RestartScheduled)} == {0}
 
 
-@seeds(50)
+@seeds(200)
 async def test_unavailable_says_itself_when_to_come_back(world: Sim) -> None:
     spec = root(world.child("a", after(0, Unavailable("x", retry_after_s=7.5)), obey))
     async with world.running(spec):
@@ -235,7 +235,7 @@ async def test_unavailable_says_itself_when_to_come_back(world: Sim) -> None:
         assert [event.delay_s for event in world.events(RestartScheduled)] == [7.5]
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_bug_beside_unavailable_still_costs(world: Sim) -> None:
     """D6: losing the broker costs nothing, a bug in the connection actor does."""
     both = ExceptionGroup("both", [Unavailable("x"), Boom()])
@@ -245,7 +245,7 @@ async def test_a_bug_beside_unavailable_still_costs(world: Sim) -> None:
 
 
 @pytest.mark.parametrize("restart", Restart)
-@seeds(50)
+@seeds(200)
 async def test_escalate_gives_up_without_a_restart_at_every_level(world: Sim, restart: Restart) -> None:
     """D7: it bypasses both limits."""
     inner = SupervisorSpec("inner", [world.child("a", tidy_up(1)), world.child("b", restart=restart)], max_restarts=50)
@@ -266,7 +266,7 @@ async def test_escalate_gives_up_without_a_restart_at_every_level(world: Sim, re
     assert [event.path for event in world.events(SupervisorStopped)] == ["root/middle/inner", "root/middle", "root"]
 
 
-@seeds(50)
+@seeds(200)
 async def test_escalate_out_of_a_restarts_start_gives_up_at_once(world: Sim) -> None:
     async def crash(_: Supervisor) -> None:
         world.end("a", Boom())

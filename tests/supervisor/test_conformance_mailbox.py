@@ -44,7 +44,7 @@ def reader(mailbox: Mailbox[object], handle: Callable[[object, int], None]) -> B
     return run
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_restart_loses_no_message_and_keeps_their_order(world: Sim) -> None:
     """B4: the one in hand is tried again, with its attempt counted."""
     mailbox: Mailbox[object] = Mailbox(100)
@@ -65,7 +65,7 @@ async def test_a_restart_loses_no_message_and_keeps_their_order(world: Sim) -> N
     assert (10, 10, 0, 0) == (now.accepted, now.done, now.queued, now.in_hand)
 
 
-@seeds(50)
+@seeds(200)
 async def test_senders_never_notice_a_restart(world: Sim) -> None:
     """B4: mailboxes outlive incarnations; overflow during backoff goes by policy."""
     mailbox: Mailbox[object] = Mailbox(3, Overflow.DEAD_LETTER, on_evicted=lambda item, reason: world.note("evicted", str(item), reason))
@@ -86,7 +86,7 @@ async def test_senders_never_notice_a_restart(world: Sim) -> None:
     assert world.words("evicted") == ["evicted 3 overflow", "evicted 4 overflow"]
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_question_is_answered(world: Sim) -> None:
     mailbox: Mailbox[object] = Mailbox(3)
     async with world.running(root(world.child("a", reader(mailbox, lambda *_: None)))):
@@ -102,7 +102,7 @@ async def takes_and_obeys(life: Life, mailbox: Mailbox[object]) -> None:
             await life.obey()
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_question_to_an_actor_that_crashes_is_answered_at_once(world: Sim) -> None:
     """B6: not after the timeout."""
     mailbox: Mailbox[object] = Mailbox(3)
@@ -121,7 +121,7 @@ async def test_a_question_to_an_actor_that_crashes_is_answered_at_once(world: Si
         assert world.times("told") == [5]
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_question_to_an_actor_in_backoff_is_refused_at_once(world: Sim) -> None:
     """B6."""
     mailbox: Mailbox[object] = Mailbox(3)
@@ -136,7 +136,7 @@ async def test_a_question_to_an_actor_in_backoff_is_refused_at_once(world: Sim) 
         assert trio.current_time() == 0
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_question_to_an_actor_that_ended_for_good_is_refused_at_once(world: Sim) -> None:
     """B6."""
     mailbox: Mailbox[object] = Mailbox(3)
@@ -151,7 +151,7 @@ async def test_a_question_to_an_actor_that_ended_for_good_is_refused_at_once(wor
         assert trio.current_time() == 0
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_question_nobody_answers_in_time_is_too_slow(world: Sim) -> None:
     mailbox: Mailbox[object] = Mailbox(3)
     async with world.running(root(world.child("a", lambda life: takes_and_obeys(life, mailbox)))):
@@ -161,7 +161,7 @@ async def test_a_question_nobody_answers_in_time_is_too_slow(world: Sim) -> None
         assert trio.current_time() == 2
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_question_that_finds_no_room_is_too_slow_and_leaves_nothing(_: Sim) -> None:
     mailbox: Mailbox[object] = Mailbox(1)
     mailbox.send_nowait("full")
@@ -172,7 +172,7 @@ async def test_a_question_that_finds_no_room_is_too_slow_and_leaves_nothing(_: S
     assert mailbox.statistics().accepted == 1
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_question_to_a_mailbox_that_closes_is_answered(_: Sim) -> None:
     mailbox: Mailbox[object] = Mailbox(1)
     async with trio.open_nursery() as nursery:
@@ -192,7 +192,7 @@ async def test_a_question_to_a_mailbox_that_closes_is_answered(_: Sim) -> None:
 
 
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
-@seeds(50)
+@seeds(200)
 async def test_a_child_that_asks_its_sibling_while_all_are_stopped_holds_nothing_up(world: Sim, strategy: Strategy) -> None:
     """B6 (kameo's deadlock): the answerer, started later, is gone first; the asker learns it before its timeout."""
     mailbox: Mailbox[object] = Mailbox(3)
@@ -217,7 +217,7 @@ async def test_a_child_that_asks_its_sibling_while_all_are_stopped_holds_nothing
         assert answers == ["ActorStopped"]
 
 
-@seeds(50)
+@seeds(200)
 async def test_cancelling_a_question_lets_the_cancellation_through(world: Sim) -> None:
     mailbox: Mailbox[object] = Mailbox(3)
     async with world.running(root(world.child("a", lambda life: takes_and_obeys(life, mailbox)), world.child("b", tidy_up(0)))):

@@ -54,7 +54,7 @@ def inner(name: str, *children: ChildSpec | SupervisorSpec, **spec: object) -> S
 
 
 @pytest.mark.parametrize("restart", [Restart.PERMANENT, Restart.TRANSIENT])
-@seeds(50)
+@seeds(200)
 async def test_a_supervisor_that_gave_up_is_restarted_by_its_parent(world: Sim, restart: Restart) -> None:
     """D1: giving up is abnormal to every parent, so a transient supervisor comes back, unlike OTP's."""
     spec = root(inner("s", world.child("a"), world.child("b"), max_restarts=0, restart=restart), world.child("c"))
@@ -69,7 +69,7 @@ async def test_a_supervisor_that_gave_up_is_restarted_by_its_parent(world: Sim, 
         assert isinstance(ended.error, RestartIntensityExceeded)
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_temporary_supervisor_that_gave_up_is_gone(world: Sim) -> None:
     spec = root(inner("s", world.child("a"), max_restarts=0, restart=Restart.TEMPORARY), world.child("b"))
     async with world.running(spec) as sup:
@@ -78,7 +78,7 @@ async def test_a_temporary_supervisor_that_gave_up_is_gone(world: Sim) -> None:
         assert states(sup) == {"b": ChildState.RUNNING}
 
 
-@seeds(50)
+@seeds(200)
 async def test_restarts_at_two_levels_multiply(world: Sim) -> None:
     """A15: 3 above 3: at most (3+1)*(3+1) incarnations of the leaf."""
 
@@ -92,7 +92,7 @@ async def test_restarts_at_two_levels_multiply(world: Sim) -> None:
     assert world.starts("leaf") == 16
 
 
-@seeds(50)
+@seeds(200)
 async def test_escalation_rebuilds_the_static_tree_only(world: Sim) -> None:
     """A15: s1 has its static children anew, s2 is empty again, s3, stopped by an operator, stays so (D2)."""
     handles = Handles(world)
@@ -116,7 +116,7 @@ async def test_escalation_rebuilds_the_static_tree_only(world: Sim) -> None:
         assert [event.path.split("/")[-1] for event in world.events(IntensityExceeded)] == ["s2"]
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_nested_tree_stops_depth_first_in_reverse(world: Sim) -> None:
     spec = root(
         inner("s1", world.child("a", tidy_up(1)), world.child("b", tidy_up(1))),
@@ -131,7 +131,7 @@ async def test_a_nested_tree_stops_depth_first_in_reverse(world: Sim) -> None:
         assert [event.path for event in world.events(SupervisorStopped)] == ["root/s2/s3", "root/s2", "root/s1", "root"]
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_nested_first_start_that_fails_rolls_the_whole_tree_back(world: Sim) -> None:
     """A1."""
     bug = Boom("deep")
@@ -152,7 +152,7 @@ async def test_a_nested_first_start_that_fails_rolls_the_whole_tree_back(world: 
     assert [error.child_id for error in chain if isinstance(error, StartFailed)] == ["s", "t", "d"]
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_crash_of_a_nested_supervisors_sibling_takes_the_subtree_down_in_order(world: Sim) -> None:
     spec = root(world.child("a"), inner("s", world.child("b", tidy_up(1)), world.child("c", tidy_up(2))), strategy=Strategy.REST_FOR_ONE)
     async with world.running(spec):
@@ -164,7 +164,7 @@ async def test_a_crash_of_a_nested_supervisors_sibling_takes_the_subtree_down_in
         assert len(world.events(RestartScheduled)) == 1
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_supervisor_may_run_inside_a_worker(world: Sim) -> None:
     """Its path hangs under the worker's; a crash of the worker ends it."""
 
@@ -189,7 +189,7 @@ def boss(world: Sim, name: str, restart: Restart = Restart.TRANSIENT) -> ChildSp
 
 
 @pytest.mark.parametrize("ending", [None, Stop("done")], ids=["return", "Stop"])
-@seeds(50)
+@seeds(200)
 async def test_any_the_first_significant_child_that_ends_stops_the_supervisor(world: Sim, ending: Exception | None) -> None:
     """A16."""
     spec = root(world.child("a", tidy_up(1)), boss(world, "b"), boss(world, "c"), world.child("d", tidy_up(1)), auto_shutdown=ANY)
@@ -202,7 +202,7 @@ async def test_any_the_first_significant_child_that_ends_stops_the_supervisor(wo
     assert [event.reason for event in world.events(SupervisorStopped)] == ["shutdown"]
 
 
-@seeds(50)
+@seeds(200)
 async def test_all_only_the_last_significant_child_stops_the_supervisor(world: Sim) -> None:
     """A16."""
     spec = root(world.child("a"), boss(world, "b"), boss(world, "c"), auto_shutdown=ALL)
@@ -218,7 +218,7 @@ async def test_all_only_the_last_significant_child_stops_the_supervisor(world: S
 
 
 @pytest.mark.parametrize("auto_shutdown", [ANY, ALL])
-@seeds(50)
+@seeds(200)
 async def test_a_transient_significant_child_that_crashes_is_restarted(world: Sim, auto_shutdown: AutoShutdown) -> None:
     """A16: not a trigger."""
     async with world.running(root(world.child("a"), boss(world, "b"), auto_shutdown=auto_shutdown)) as sup:
@@ -228,7 +228,7 @@ async def test_a_transient_significant_child_that_crashes_is_restarted(world: Si
 
 
 @pytest.mark.parametrize("auto_shutdown", [ANY, ALL])
-@seeds(50)
+@seeds(200)
 async def test_a_temporary_significant_child_that_crashes_is_a_trigger(world: Sim, auto_shutdown: AutoShutdown) -> None:
     """A16."""
     spec = root(world.child("a"), boss(world, "b", Restart.TEMPORARY), auto_shutdown=auto_shutdown)
@@ -241,7 +241,7 @@ async def test_a_temporary_significant_child_that_crashes_is_a_trigger(world: Si
 
 
 @pytest.mark.parametrize("auto_shutdown", [ANY, ALL])
-@seeds(50)
+@seeds(200)
 async def test_what_the_api_or_a_sibling_ended_is_no_trigger(world: Sim, auto_shutdown: AutoShutdown) -> None:
     """A16."""
     spec = root(
@@ -260,7 +260,7 @@ async def test_what_the_api_or_a_sibling_ended_is_no_trigger(world: Sim, auto_sh
 
 
 @pytest.mark.parametrize("significant", [True, False])
-@seeds(50)
+@seeds(200)
 async def test_an_automatic_shutdown_escalates_only_through_a_significant_supervisor(world: Sim, significant: bool) -> None:
     """A16: nested."""
     nested = inner("s", boss(world, "b"), auto_shutdown=ANY, restart=Restart.TRANSIENT, significant=significant)

@@ -17,7 +17,7 @@ def pool(world: Sim, *script: Behaviour, restart: Restart = Restart.PERMANENT) -
     return root(world.child("w", *script, restart=restart), strategy=Strategy.SIMPLE_ONE_FOR_ONE)
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_dynamic_supervisor_starts_empty_and_numbers_its_instances(world: Sim) -> None:
     async with world.running(pool(world)) as sup:
         assert sup.which_children() == ()
@@ -30,7 +30,7 @@ async def test_a_dynamic_supervisor_starts_empty_and_numbers_its_instances(world
         assert world.words("up") == ["up w/x", "up w/y"]
 
 
-@seeds(50)
+@seeds(200)
 async def test_an_instance_is_restarted_with_its_own_arguments(world: Sim) -> None:
     async with world.running(pool(world)) as sup:
         for name in "xyz":
@@ -41,7 +41,7 @@ async def test_an_instance_is_restarted_with_its_own_arguments(world: Sim) -> No
         assert sup.count_children().active == 3
 
 
-@seeds(50)
+@seeds(200)
 async def test_an_instance_in_backoff_can_be_terminated_and_is_forgotten(world: Sim) -> None:
     """A9 (hanging_restart_loop_simple)."""
     spec = root(world.child("w"), strategy=Strategy.SIMPLE_ONE_FOR_ONE, backoff=MINUTE)
@@ -59,7 +59,7 @@ async def test_an_instance_in_backoff_can_be_terminated_and_is_forgotten(world: 
 
 
 @pytest.mark.parametrize("restart", [Restart.TRANSIENT, Restart.TEMPORARY])
-@seeds(50)
+@seeds(200)
 async def test_a_finished_instance_is_forgotten(world: Sim, restart: Restart) -> None:
     """Memory bound: what has ended and will not return keeps no spec and no arguments."""
     async with world.running(pool(world, restart=restart)) as sup:
@@ -70,7 +70,7 @@ async def test_a_finished_instance_is_forgotten(world: Sim, restart: Restart) ->
         assert sup.which_children() == ()
 
 
-@seeds(50)
+@seeds(200)
 async def test_an_instance_that_cannot_start_is_the_callers_error(world: Sim) -> None:
     async with world.running(pool(world, fail_to_start(Boom("no")))) as sup:
         with pytest.raises(StartFailed):
@@ -79,7 +79,7 @@ async def test_an_instance_that_cannot_start_is_the_callers_error(world: Sim) ->
         assert sup.which_children() == ()
 
 
-@seeds(50)
+@seeds(200)
 async def test_instances_share_the_limit_and_giving_up_stops_them_all_at_once(world: Sim) -> None:
     spec = root(world.child("w", tidy_up(2)), strategy=Strategy.SIMPLE_ONE_FOR_ONE, max_restarts=1)
 
@@ -96,7 +96,7 @@ async def test_instances_share_the_limit_and_giving_up_stops_them_all_at_once(wo
     assert world.times("asked", "w/x") == world.times("asked", "w/z") == [0]
 
 
-@seeds(50)
+@seeds(200)
 async def test_dynamic_children_stop_all_at_once_under_one_grace(world: Sim) -> None:
     """A12, D8: 1 s, 1 s and 5 s with a grace of 2 s take 2 s: not 4, not 5."""
 

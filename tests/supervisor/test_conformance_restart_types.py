@@ -24,7 +24,7 @@ STRATEGIES = [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@seeds(50)
+@seeds(200)
 async def test_a_permanent_child_is_always_restarted_and_it_counts(world: Sim, ending: str) -> None:
     """A5."""
     error, kind = ENDINGS[ending]
@@ -39,7 +39,7 @@ async def test_a_permanent_child_is_always_restarted_and_it_counts(world: Sim, e
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("ending", ENDINGS)
-@seeds(50)
+@seeds(200)
 async def test_a_transient_child_is_restarted_only_after_a_crash(world: Sim, ending: str, strategy: Strategy) -> None:
     """A5: else its spec is kept, its siblings are untouched, and the API can start it again."""
     error, kind = ENDINGS[ending]
@@ -58,7 +58,7 @@ async def test_a_transient_child_is_restarted_only_after_a_crash(world: Sim, end
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("ending", ENDINGS)
-@seeds(50)
+@seeds(200)
 async def test_a_temporary_child_is_never_restarted_and_its_id_is_free_at_once(world: Sim, ending: str, strategy: Strategy) -> None:
     """A5."""
     error, _ = ENDINGS[ending]
@@ -77,7 +77,7 @@ async def test_a_temporary_child_is_never_restarted_and_its_id_is_free_at_once(w
     [(Boom(), ExitKind.CRASH), (Stop(), ExitKind.STOP), (Unavailable("x"), ExitKind.UNAVAILABLE)],
     ids=["crash", "Stop", "Unavailable"],
 )
-@seeds(50)
+@seeds(200)
 async def test_a_failure_out_of_a_childs_own_nursery_keeps_its_meaning(world: Sim, error: Exception, kind: ExitKind) -> None:
     """D4: it arrives in a group, beside the cancellation of its siblings."""
     async with world.running(root(world.child("a", nursery_with(error), obey))) as sup:
@@ -90,7 +90,7 @@ async def test_a_failure_out_of_a_childs_own_nursery_keeps_its_meaning(world: Si
 
 @pytest.mark.parametrize("fatal", [KeyboardInterrupt(), SystemExit(3)], ids=["KeyboardInterrupt", "SystemExit"])
 @pytest.mark.parametrize("restart", Restart)
-@seeds(50)
+@seeds(200)
 async def test_an_interrupt_is_never_restarted_and_comes_out_after_an_orderly_stop(
     world: Sim, restart: Restart, fatal: BaseException
 ) -> None:
@@ -106,7 +106,7 @@ async def test_an_interrupt_is_never_restarted_and_comes_out_after_an_orderly_st
     assert world.starts("b") == 1
 
 
-@seeds(50)
+@seeds(200)
 async def test_an_exit_event_says_how_long_the_incarnation_ran(world: Sim) -> None:
     async with world.running(root(world.child("a"))):
         await trio.sleep(12.5)

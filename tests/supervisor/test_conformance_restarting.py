@@ -22,7 +22,7 @@ MINUTE = Backoff(initial_s=60, max_s=60, jitter=0)
 
 
 @pytest.mark.parametrize("strategy", STATIC)
-@seeds(50)
+@seeds(200)
 async def test_a_child_in_backoff_is_listed_as_restarting_and_the_api_answers_so(world: Sim, strategy: Strategy) -> None:
     """A9."""
     async with world.running(root(world.child("a"), world.child("b"), strategy=strategy, backoff=MINUTE)) as sup:
@@ -43,7 +43,7 @@ async def test_a_child_in_backoff_is_listed_as_restarting_and_the_api_answers_so
 
 
 @pytest.mark.parametrize("strategy", STATIC)
-@seeds(50)
+@seeds(200)
 async def test_a_child_terminated_in_backoff_never_comes_back(world: Sim, strategy: Strategy) -> None:
     """A9 (klarna#14): no timer can resurrect it."""
     async with world.running(root(world.child("a"), world.child("b"), strategy=strategy, backoff=MINUTE)) as sup:
@@ -64,7 +64,7 @@ async def test_a_child_terminated_in_backoff_never_comes_back(world: Sim, strate
         assert states(sup) == {"b": ChildState.RUNNING, "a": ChildState.RUNNING}
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_child_restarted_by_hand_in_the_old_backoffs_time_is_started_once(world: Sim) -> None:
     """A9: the old delay means nothing to the new incarnation."""
     async with world.running(root(world.child("a"), backoff=MINUTE)) as sup:
@@ -78,7 +78,7 @@ async def test_a_child_restarted_by_hand_in_the_old_backoffs_time_is_started_onc
 
 
 @pytest.mark.parametrize("strategy", STATIC)
-@seeds(50)
+@seeds(200)
 async def test_stopping_does_not_wait_for_a_backoff(world: Sim, strategy: Strategy) -> None:
     """A9."""
     async with world.running(root(world.child("a", tidy_up(1)), world.child("b"), strategy=strategy, backoff=MINUTE)) as sup:
@@ -91,7 +91,7 @@ async def test_stopping_does_not_wait_for_a_backoff(world: Sim, strategy: Strate
 
 
 @pytest.mark.parametrize("strategy", STATIC)
-@seeds(50)
+@seeds(200)
 async def test_a_restart_that_hangs_in_its_start_can_be_terminated(world: Sim, strategy: Strategy) -> None:
     """A9 (hanging_restart_loop)."""
     async with world.running(root(world.child("a"), world.child("b", obey, hang_in_start), strategy=strategy)) as sup:

@@ -27,7 +27,7 @@ from tars.supervisor import (
 STRATEGIES = [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
 
 
-@seeds(50)
+@seeds(200)
 async def test_children_start_left_to_right_each_up_before_the_next_is_called(world: Sim) -> None:
     """A1."""
     spec = root(world.child("c", start_slowly(3)), world.child("a", start_slowly(2)), world.child("b", start_slowly(1)))
@@ -43,7 +43,7 @@ async def test_children_start_left_to_right_each_up_before_the_next_is_called(wo
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@seeds(50)
+@seeds(200)
 async def test_a_failed_first_start_rolls_back_in_reverse_and_is_not_retried(world: Sim, strategy: Strategy) -> None:
     """A1."""
     bug = Boom("c")
@@ -67,7 +67,7 @@ async def test_a_failed_first_start_rolls_back_in_reverse_and_is_not_retried(wor
     assert [event.in_start for event in world.events(ChildExited) if event.path == "root/c"] == [True]
 
 
-@seeds(50)
+@seeds(200)
 async def test_even_unavailable_is_not_retried_at_the_first_start(world: Sim) -> None:
     """A1: no retry at first start; an actor that can wait for the outside starts disconnected (D6)."""
     (failure,) = await world.outcome(root(world.child("a", fail_to_start(Unavailable("broker")))))
@@ -77,13 +77,13 @@ async def test_even_unavailable_is_not_retried_at_the_first_start(world: Sim) ->
     assert world.starts("a") == 1
 
 
-@seeds(50)
+@seeds(200)
 async def test_start_failed_comes_out_of_supervise_bare(world: Sim) -> None:
     with pytest.raises(StartFailed):
         await supervise(root(world.child("a", fail_to_start(Boom()))), world.emit)
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_child_may_decline_to_start_and_its_spec_is_kept(world: Sim) -> None:
     """OTP's ignore: kept without a process; dropped when temporary."""
     spec = root(world.child("a"), world.child("b", decline), world.child("c", decline, restart=Restart.TEMPORARY), world.child("d"))
@@ -92,7 +92,7 @@ async def test_a_child_may_decline_to_start_and_its_spec_is_kept(world: Sim) -> 
         assert world.starts("b") == 1
 
 
-@seeds(50)
+@seeds(200)
 async def test_children_stop_in_reverse_start_order_each_gone_before_the_next_is_asked(world: Sim) -> None:
     """A2."""
     names = ["delta", "alpha", "echo", "bravo", "charlie"]
@@ -107,7 +107,7 @@ async def test_children_stop_in_reverse_start_order_each_gone_before_the_next_is
         assert (stopped.path, stopped.took_s) == ("root", 15)
 
 
-@seeds(50)
+@seeds(200)
 async def test_stop_returns_only_when_everything_is_gone_to_every_caller(world: Sim) -> None:
     """A2 (suture#12)."""
     async with world.running(root(world.child("a", tidy_up(2)), world.child("b", tidy_up(2)))) as sup:
@@ -123,7 +123,7 @@ async def test_stop_returns_only_when_everything_is_gone_to_every_caller(world: 
                 nursery.start_soon(stop_and_look)
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_stopped_supervisor_refuses_every_change(world: Sim) -> None:
     async with world.running(root(world.child("a"))) as sup:
         await sup.stop()
@@ -134,7 +134,7 @@ async def test_a_stopped_supervisor_refuses_every_change(world: Sim) -> None:
         assert world.starts("b") == 0
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_stopping_supervisor_refuses_and_still_answers(world: Sim) -> None:
     async with trio.open_nursery() as nursery:
         sup = await world.start(nursery, root(world.child("a"), world.child("b", tidy_up(4))))
@@ -147,7 +147,7 @@ async def test_a_stopping_supervisor_refuses_and_still_answers(world: Sim) -> No
             await sup.start_child(world.child("c"))
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_start_child_that_a_stop_overtakes_is_answered(world: Sim) -> None:
     """B6: no call hangs because its supervisor stops."""
     async with trio.open_nursery() as nursery:
@@ -172,7 +172,7 @@ async def test_a_start_child_that_a_stop_overtakes_is_answered(world: Sim) -> No
         assert trio.current_time() == 4
 
 
-@seeds(50)
+@seeds(200)
 async def test_an_empty_supervisor_starts_waits_and_stops(world: Sim) -> None:
     async with world.running(root()) as sup:
         await trio.sleep(1000)
@@ -180,7 +180,7 @@ async def test_an_empty_supervisor_starts_waits_and_stops(world: Sim) -> None:
         assert sup.which_children() == ()
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_child_that_dies_right_after_started_did_start(world: Sim) -> None:
     """The first start succeeded: what follows is a restart, not a rollback."""
     async with world.running(root(world.child("a", after(0, Boom()), start_slowly(1)), world.child("b"))) as sup:

@@ -24,7 +24,7 @@ from tars.supervisor import (
 GROUPED = [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
 
 
-@seeds(50)
+@seeds(200)
 async def test_one_for_one_restarts_the_failed_child_only(world: Sim) -> None:
     async with world.running(root(*(world.child(name, tidy_up(1)) for name in "abc"))) as sup:
         world.forget()
@@ -35,7 +35,7 @@ async def test_one_for_one_restarts_the_failed_child_only(world: Sim) -> None:
         assert set(states(sup).values()) == {ChildState.RUNNING}
 
 
-@seeds(50)
+@seeds(200)
 async def test_rest_for_one_takes_those_started_later_in_reverse_and_brings_them_back_in_order(world: Sim) -> None:
     """A3."""
     spec = root(*(world.child(name, tidy_up(2)) for name in "12345"), strategy=Strategy.REST_FOR_ONE, max_restarts=1, period_s=3600)
@@ -55,7 +55,7 @@ async def test_rest_for_one_takes_those_started_later_in_reverse_and_brings_them
         assert list(group.members) == sorted(group.members)
 
 
-@seeds(50)
+@seeds(200)
 async def test_one_for_all_stops_all_in_reverse_and_starts_all_anew(world: Sim) -> None:
     """A4."""
     async with world.running(root(*(world.child(name, tidy_up(1)) for name in "abc"), strategy=Strategy.ONE_FOR_ALL)):
@@ -69,7 +69,7 @@ async def test_one_for_all_stops_all_in_reverse_and_starts_all_anew(world: Sim) 
 
 
 @pytest.mark.parametrize("strategy", GROUPED)
-@seeds(50)
+@seeds(200)
 async def test_a_group_restart_costs_one_restart_however_many_it_takes_down(world: Sim, strategy: Strategy) -> None:
     """A4: 2 in 3600 s survives two such crashes and gives up on the third."""
 
@@ -88,7 +88,7 @@ async def test_a_group_restart_costs_one_restart_however_many_it_takes_down(worl
     assert [event.used for event in world.events(RestartScheduled)] == [1, 2]
 
 
-@seeds(50)
+@seeds(200)
 async def test_two_that_fall_at_the_same_instant_are_one_group_restart(world: Sim) -> None:
     """A4: the second is found dead while its group is being stopped, which costs nothing."""
     async with world.running(root(*(world.child(name) for name in "abc"), strategy=Strategy.ONE_FOR_ALL, max_restarts=1)) as sup:
@@ -102,7 +102,7 @@ async def test_two_that_fall_at_the_same_instant_are_one_group_restart(world: Si
 
 
 @pytest.mark.parametrize("strategy", GROUPED)
-@seeds(50)
+@seeds(200)
 async def test_a_member_that_fails_while_it_is_taken_down_costs_nothing_more(world: Sim, strategy: Strategy) -> None:
     spec = root(world.child("a"), world.child("b", raise_in_finally(Boom("b")), obey), world.child("c"), strategy=strategy, max_restarts=1)
     async with world.running(spec) as sup:
@@ -114,7 +114,7 @@ async def test_a_member_that_fails_while_it_is_taken_down_costs_nothing_more(wor
 
 
 @pytest.mark.parametrize("strategy", GROUPED)
-@seeds(50)
+@seeds(200)
 async def test_a_group_comes_back_together_after_the_failed_childs_delay(world: Sim, strategy: Strategy) -> None:
     """Stopped at once, started together, in order."""
     spec = root(*(world.child(name) for name in "abc"), strategy=strategy, backoff=Backoff(initial_s=10, max_s=10, jitter=0))
@@ -133,7 +133,7 @@ async def test_a_group_comes_back_together_after_the_failed_childs_delay(world: 
 
 
 @pytest.mark.parametrize("strategy", GROUPED)
-@seeds(50)
+@seeds(200)
 async def test_a_group_starts_each_member_only_when_the_one_before_is_up(world: Sim, strategy: Strategy) -> None:
     async with world.running(root(*(world.child(name, start_slowly(2)) for name in "abc"), strategy=strategy)):
         world.forget()
@@ -145,7 +145,7 @@ async def test_a_group_starts_each_member_only_when_the_one_before_is_up(world: 
 
 
 @pytest.mark.parametrize("strategy", GROUPED)
-@seeds(50)
+@seeds(200)
 async def test_a_member_that_cannot_come_back_keeps_the_later_ones_down_until_it_does(world: Sim, strategy: Strategy) -> None:
     spec = root(
         world.child("a"),
@@ -168,7 +168,7 @@ async def test_a_member_that_cannot_come_back_keeps_the_later_ones_down_until_it
 
 
 @pytest.mark.parametrize("strategy", GROUPED)
-@seeds(50)
+@seeds(200)
 async def test_a_temporary_bystander_is_taken_down_and_forgotten(world: Sim, strategy: Strategy) -> None:
     """A11."""
     async with world.running(root(world.child("a"), world.child("b", restart=Restart.TEMPORARY), strategy=strategy)) as sup:
@@ -183,7 +183,7 @@ async def test_a_temporary_bystander_is_taken_down_and_forgotten(world: Sim, str
 
 
 @pytest.mark.parametrize("strategy", GROUPED)
-@seeds(50)
+@seeds(200)
 async def test_a_group_restart_revives_a_transient_child_that_had_finished(world: Sim, strategy: Strategy) -> None:
     """D2, as OTP does."""
     async with world.running(root(world.child("a"), world.child("b", restart=Restart.TRANSIENT), strategy=strategy)) as sup:
@@ -197,7 +197,7 @@ async def test_a_group_restart_revives_a_transient_child_that_had_finished(world
 
 
 @pytest.mark.parametrize("strategy", GROUPED)
-@seeds(50)
+@seeds(200)
 async def test_a_group_restart_respects_an_operators_stop_until_an_operators_start(world: Sim, strategy: Strategy) -> None:
     """D2, unlike OTP."""
     async with world.running(root(world.child("a"), world.child("b"), world.child("c"), strategy=strategy)) as sup:
@@ -214,7 +214,7 @@ async def test_a_group_restart_respects_an_operators_stop_until_an_operators_sta
 
 
 @pytest.mark.parametrize("strategy", GROUPED)
-@seeds(50)
+@seeds(200)
 async def test_an_operators_stop_in_the_middle_of_a_group_restart_is_respected(world: Sim, strategy: Strategy) -> None:
     """D2, A9: no resurrection by the restart that was under way."""
     spec = root(world.child("a"), world.child("b", tidy_up(2)), world.child("c", tidy_up(2)), strategy=strategy)
@@ -229,7 +229,7 @@ async def test_an_operators_stop_in_the_middle_of_a_group_restart_is_respected(w
 
 
 @pytest.mark.parametrize("strategy", GROUPED)
-@seeds(50)
+@seeds(200)
 async def test_a_failure_during_a_group_restart_goes_on_from_there(world: Sim, strategy: Strategy) -> None:
     """a is back and crashes again while c is still starting: everything goes down and comes up once more, in order."""
     spec = root(
@@ -246,7 +246,7 @@ async def test_a_failure_during_a_group_restart_goes_on_from_there(world: Sim, s
 
 
 @pytest.mark.parametrize("strategy", GROUPED)
-@seeds(50)
+@seeds(200)
 async def test_a_member_that_declines_to_come_back_does_not_hold_up_the_rest(world: Sim, strategy: Strategy) -> None:
     async with world.running(root(world.child("a"), world.child("b", obey, decline), world.child("c"), strategy=strategy)) as sup:
         await world.end_and_settle("a", Boom())
@@ -254,7 +254,7 @@ async def test_a_member_that_declines_to_come_back_does_not_hold_up_the_rest(wor
         assert states(sup) == {"c": ChildState.RUNNING, "b": ChildState.STOPPED, "a": ChildState.RUNNING}
 
 
-@seeds(50)
+@seeds(200)
 async def test_one_for_one_siblings_restart_independently(world: Sim) -> None:
     """A restart that hangs in its start blocks nobody else's."""
     async with world.running(root(world.child("a", obey, hang_in_start), world.child("b"), world.child("c"))) as sup:
@@ -274,7 +274,7 @@ async def test_one_for_one_siblings_restart_independently(world: Sim) -> None:
 
 
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ONE, *GROUPED])
-@seeds(50)
+@seeds(200)
 async def test_dying_in_hand_is_reported_once_per_incarnation(world: Sim, strategy: Strategy) -> None:
     async with world.running(root(*(world.child(name) for name in "abc"), strategy=strategy)):
         for name in "abc":

@@ -18,7 +18,7 @@ async def hold_the_door(life: Life) -> None:
         await trio.sleep(3600)
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_stuck_child_is_reported_once_with_its_stack_and_holds_up_no_sibling(world: Sim) -> None:
     """A12, D3."""
     async with world.running(root(world.child("a"), world.child("b", hold_the_door, shutdown_s=2), world.child("c", tidy_up(1)))) as sup:
@@ -35,7 +35,7 @@ async def test_a_stuck_child_is_reported_once_with_its_stack_and_holds_up_no_sib
         assert [event.took_s for event in world.events(SupervisorStopped)] == [3500]
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_trapping_child_is_stuck_only_after_the_second_limit(world: Sim) -> None:
     """D3: asked, then cancelled at its grace; only what still runs after that is stuck."""
 
@@ -50,7 +50,7 @@ async def test_a_trapping_child_is_stuck_only_after_the_second_limit(world: Sim)
         assert 2 < stuck_at <= 4
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_stuck_child_is_never_doubled_and_its_supervisor_answers(world: Sim) -> None:
     """A12, D3."""
     async with world.running(root(world.child("a"), world.child("b", hold_the_door, shutdown_s=2))) as sup:
@@ -87,7 +87,7 @@ async def test_a_stuck_child_is_never_doubled_and_its_supervisor_answers(world: 
 
 
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
-@seeds(50)
+@seeds(200)
 async def test_a_group_restart_never_doubles_a_stuck_member(world: Sim, strategy: Strategy) -> None:
     """D3: refuses a second incarnation; the siblings are still stopped in order."""
     spec = root(

@@ -21,7 +21,7 @@ class Crash(Exception):
     """The reader dies."""
 
 
-@seeds(50)
+@seeds(200)
 async def test_what_a_crash_leaves_goes_to_the_next_reader_in_order_with_the_attempt_counted(_: Sim) -> None:
     mailbox: Mailbox[str] = Mailbox(10)
     for item in "abcde":
@@ -39,7 +39,7 @@ async def test_what_a_crash_leaves_goes_to_the_next_reader_in_order_with_the_att
     assert again == [("b", 2), ("c", 2), ("d", 1), ("e", 1)]
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_cancelled_reader_gives_everything_back(world: Sim) -> None:
     mailbox: Mailbox[int] = Mailbox(10)
     mailbox.send_nowait(1)
@@ -60,7 +60,7 @@ async def test_a_cancelled_reader_gives_everything_back(world: Sim) -> None:
         assert [(taken.item, taken.attempt) for taken in batch] == [(1, 2), (2, 1)]
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_wait_for_messages_that_is_cancelled_as_one_arrives_loses_nothing(_: Sim) -> None:
     mailbox: Mailbox[int] = Mailbox(1)
     got: list[int] = []
@@ -88,7 +88,7 @@ async def test_a_wait_for_messages_that_is_cancelled_as_one_arrives_loses_nothin
     assert list(range(10)) == got
 
 
-@seeds(50)
+@seeds(200)
 async def test_blocked_senders_get_in_first_come_first_served(world: Sim) -> None:
     mailbox: Mailbox[int] = Mailbox(1)
     got: list[int] = []
@@ -106,7 +106,7 @@ async def test_blocked_senders_get_in_first_come_first_served(world: Sim) -> Non
     assert list(range(6)) == got
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_blocked_send_that_is_cancelled_was_never_accepted_and_keeps_no_place(world: Sim) -> None:
     mailbox: Mailbox[str] = Mailbox(1)
     mailbox.send_nowait("first")
@@ -123,7 +123,7 @@ async def test_a_blocked_send_that_is_cancelled_was_never_accepted_and_keeps_no_
     assert (2, 1) == (mailbox.statistics().accepted, mailbox.statistics().queued)
 
 
-@seeds(50)
+@seeds(200)
 async def test_a_send_cancelled_at_the_instant_of_admission_is_in_or_out_never_half(world: Sim) -> None:
     mailbox: Mailbox[str] = Mailbox(1)
     mailbox.send_nowait("first")
@@ -153,7 +153,7 @@ async def test_a_send_cancelled_at_the_instant_of_admission_is_in_or_out_never_h
     assert 1 + len(outcome) == mailbox.statistics().accepted
 
 
-@seeds(50)
+@seeds(200)
 async def test_under_block_send_nowait_refuses_and_keeps_nothing(_: Sim) -> None:
     mailbox: Mailbox[int] = Mailbox(1)
     mailbox.send_nowait(1)
@@ -200,7 +200,7 @@ async def test_what_comes_back_after_a_crash_is_not_evicted_for_want_of_room(_: 
         assert [1, 2, 3, 4] == [taken.item for taken in batch]
 
 
-@seeds(50)
+@seeds(200)
 async def test_closing_evicts_what_is_queued_and_ends_waiting_senders_and_readers(world: Sim) -> None:
     """B4: on final stop all leftovers are dead-lettered."""
     out: list[tuple[int, str]] = []
@@ -230,7 +230,7 @@ async def test_closing_evicts_what_is_queued_and_ends_waiting_senders_and_reader
     assert ended == ["sender"]
 
 
-@seeds(50)
+@seeds(200)
 async def test_closing_ends_a_reader_that_waits(world: Sim) -> None:
     mailbox: Mailbox[int] = Mailbox(1)
 

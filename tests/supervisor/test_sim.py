@@ -9,38 +9,46 @@ import pytest
 import trio
 
 from support.sim import (
-    HOOKS,
+    CLOCK_HOOK,
+    SCHEDULER_HOOKS,
+    Schedule,
     SchedulerHooksMissing,
     Stalled,
     TasksLeft,
-    require_scheduler_hooks,
+    deterministic_scheduler,
+    require_hooks,
     scheduler_state,
-    seeded_scheduler,
     seeds,
     sim,
+    sims,
 )
 from support.sim_children import after
 from support.sim_world import Sim
 
 
 def test_trio_still_has_the_names_that_the_simulation_leans_on() -> None:
-    require_scheduler_hooks()
+    require_hooks()
 
 
-@pytest.mark.parametrize("missing", HOOKS)
-def test_a_renamed_hook_is_named_in_the_failure(missing: str) -> None:
+@pytest.mark.parametrize("missing", SCHEDULER_HOOKS)
+def test_a_renamed_hook_of_the_scheduler_is_named_in_the_failure(missing: str) -> None:
     later_trio = types.ModuleType("later_trio")
-    vars(later_trio).update(dict(zip(HOOKS, (False, random.Random()), strict=True)))
-    require_scheduler_hooks(later_trio)
+    vars(later_trio).update(dict(zip(SCHEDULER_HOOKS, (False, random.Random()), strict=True)))
+    require_hooks(later_trio)
     del vars(later_trio)[missing]
 
     with pytest.raises(SchedulerHooksMissing, match=rf"{missing}: find its new name, change it in sim\.py"):
-        require_scheduler_hooks(later_trio)
+        require_hooks(later_trio)
 
 
-def test_the_hooks_are_put_back_after_a_run() -> None:
+def test_a_renamed_hook_of_the_clock_is_named_in_the_failure() -> None:
+    with pytest.raises(SchedulerHooksMissing, match=rf"{CLOCK_HOOK}: find its new name, change it in sim\.py"):
+        require_hooks(clock=object())
+
+
+def test_the_scheduler_is_put_back_after_a_run() -> None:
     before = scheduler_state()
-    with seeded_scheduler(3):
+    with deterministic_scheduler():
         inside = scheduler_state()
 
     assert before != inside
@@ -68,6 +76,63 @@ def test_different_seeds_give_different_interleavings() -> None:
     traces = {tuple(sim(seed, five_racers).render()) for seed in range(200)}
 
     assert len(traces) > 190
+
+
+def test_a_run_that_comes_after_others_is_the_one_that_its_seed_gives_alone() -> None:
+    traces: list[tuple[str, ...]] = []
+
+    async def keep(world: Sim) -> None:
+        await five_racers(world)
+        traces.append(tuple(world.render()))
+
+    sims(20, keep)
+
+    assert [tuple(sim(seed, five_racers).render()) for seed in range(20)] == traces
+
+
+async def two_laps(world: Sim) -> None:
+    """Two who race twice: four schedules there are."""
+
+    async def race(name: str) -> None:
+        for _ in range(2):
+            await trio.lowlevel.checkpoint()
+            world.note(name)
+
+    async with trio.open_nursery() as nursery:
+        for name in "ab":
+            nursery.start_soon(race, name)
+
+
+def test_a_seed_that_schedules_as_an_earlier_one_did_is_that_run_and_is_not_run_again() -> None:
+    runs: list[tuple[str, ...]] = []
+
+    async def keep(world: Sim) -> None:
+        await two_laps(world)
+        runs.append(tuple(world.render()))
+
+    different = sims(200, keep)
+
+    assert len(runs) == different == 2**3  # the order of their starts, and of two laps
+    assert {tuple(sim(seed, two_laps).render()) for seed in range(200)} == set(runs)
+
+
+def test_a_run_that_draws_numbers_of_its_own_is_never_taken_for_another() -> None:
+    async def draw(world: Sim) -> None:
+        world.note(str(world.random.random()))
+
+    assert sims(50, draw) == 50
+
+
+def test_a_schedule_repeats_itself_choice_by_choice() -> None:
+    def choices(seed: int) -> list[tuple[int, ...]]:
+        schedule = Schedule(seed)
+        for count in (1, 4, 1, 3):
+            schedule.shuffle(list(range(count)))
+        return schedule.chosen
+
+    assert [4, 3] == [len(order) for order in choices(5)]
+    assert choices(5) == choices(5)
+    assert choices(5) != choices(6)
 
 
 def test_time_is_virtual() -> None:

@@ -46,7 +46,7 @@ class Life:
         """Wait for an order, then return or raise as it says."""
         await self._wake.wait()
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)  # one exception serves many runs: it shall not collect their frames
 
     async def live(self, behaviour: Behaviour) -> None:
         self.note("start")
@@ -76,7 +76,7 @@ def after(seconds: float, error: BaseException | None = None) -> Behaviour:
         life.ready()
         await trio.sleep(seconds)
         if error is not None:
-            raise error
+            raise error.with_traceback(None)
 
     return run
 
@@ -87,7 +87,7 @@ def fail_to_start(error: BaseException, seconds: float = 0) -> Behaviour:
     async def run(life: Life) -> None:
         await trio.sleep(seconds)
         life.note("failing")
-        raise error
+        raise error.with_traceback(None)
 
     return run
 
@@ -141,7 +141,7 @@ def trap(seconds: float, then: BaseException | None = None, seen: Callable[[Exit
         seen(request)
         await trio.sleep(seconds)
         if then is not None:
-            raise then
+            raise then.with_traceback(None)
 
     return run
 
@@ -164,7 +164,7 @@ def raise_in_finally(error: BaseException) -> Behaviour:
             await life.obey()
         finally:
             life.note("asked")
-            raise error
+            raise error.with_traceback(None)
 
     return run
 
@@ -177,6 +177,6 @@ def nursery_with(error: BaseException) -> Behaviour:
             nursery.start_soon(trio.sleep_forever)
             life.ready()
             await life.obey()
-            raise error
+            raise error.with_traceback(None)
 
     return run

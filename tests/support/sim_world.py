@@ -35,6 +35,12 @@ def root(*children: ChildSpec | SupervisorSpec, **spec: Any) -> SupervisorSpec:
     return SupervisorSpec("root", children, **{"backoff": NO_BACKOFF, **spec})
 
 
+def jitters(spec: ChildSpec | SupervisorSpec) -> bool:
+    """Is there a random number in any delay of this tree?"""
+    own = spec.backoff is not None and spec.backoff.jitter > 0 and spec.backoff.initial_s > 0
+    return own or (isinstance(spec, SupervisorSpec) and any(jitters(child) for child in spec.children))
+
+
 def states(supervisor: Supervisor) -> dict[str, ChildState]:
     """Child id to state, newest first."""
     return {child.id: child.state for child in supervisor.which_children()}
@@ -42,15 +48,37 @@ def states(supervisor: Supervisor) -> dict[str, ChildState]:
 
 @attrs.define(eq=False)
 class Sim:
-    """One simulated run. `trace` holds (virtual seconds, event or words), in the order things happened."""
+    """One simulated run. `trace` holds (virtual seconds, event or words), in the order things happened.
 
-    seed: int
-    random: random.Random
+    `drew`: has the run asked for a number of its seed? If not, only the order of its tasks depends on the seed.
+    """
+
+    _seed: int
     trace: list[tuple[float, object]] = attrs.field(factory=list)
     lives: list[Life] = attrs.field(factory=list)
     faults: list[str] = attrs.field(factory=list)
     outer: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     steps: int = 0
+    drew: bool = False
+    _random: random.Random | None = None
+
+    # -- what depends on the seed -----------------------------------------------------------------
+
+    @property
+    def seed(self) -> int:
+        self.drew = True
+        return self._seed
+
+    @property
+    def random(self) -> random.Random:
+        """The run's own random numbers."""
+        if self._random is None:
+            self._random = random.Random(self.seed)
+        return self._random
+
+    def _chance(self, spec: SupervisorSpec) -> Callable[[], float]:
+        """The jitter of a tree; where no backoff has any, a constant does as well."""
+        return self.random.random if jitters(spec) else lambda: 0.5
 
     # -- watching -------------------------------------------------------------------------------
 
@@ -124,7 +152,7 @@ class Sim:
                 raise AssertionError(f"stop() returned, and these still run: {self.alive()}")
 
     async def start(self, nursery: trio.Nursery, spec: SupervisorSpec) -> Supervisor:
-        supervisor: Supervisor = await nursery.start(functools.partial(supervise, spec, self.emit, chance=self.random.random))
+        supervisor: Supervisor = await nursery.start(functools.partial(supervise, spec, self.emit, chance=self._chance(spec)))
         return supervisor
 
     async def outcome(self, spec: SupervisorSpec, during: Callable[[Supervisor], Awaitable[object]] | None = None) -> list[BaseException]:
