@@ -119,6 +119,30 @@ async def test_a_second_signal_ends_a_drain_at_once_and_loses_nothing(tmp_path: 
     assert [f"tars: second signal ({second.name}), exiting at once"] == child.stderr.splitlines()
 
 
+# -- in between -----------------------------------------------------------------------------------
+
+
+async def test_a_handler_that_raises_is_one_error_and_one_traceback_in_the_log(tmp_path: Path) -> None:
+    written = tmp_path / "journal"
+    async with Mosquitto() as broker, outside(broker.port, "out/#") as client:
+        actors = {name: echo_actor(written, topic=f"in/{name}/{{key}}") for name in ("one", "two")}
+        async with service(tmp_path, config(broker.port, actors=actors)) as child:
+            await child.event("link_up")
+            for name in actors:
+                client.number(name, 0, prefix=f"in/{name}", fail=name == "one")
+            await client.has(2)
+            child.signal(signal.SIGTERM)
+            code = await child.exited()
+
+    (error,) = [line for line in child.lines if line["level"] in {"error", "critical"}]
+    (again,) = child.events("child_started", incarnation=2)
+    assert 0 == code
+    assert ("handler_failed", "RuntimeError", "in/one/one", 1) == (error["event"], error["error_type"], error["topic"], error["attempt"])
+    assert ("root/service/handlers/one",) * 2 == (error["actor"], again["actor"])
+    assert 1 == child.stdout.count("Traceback")
+    assert CLEAN == judge(client.sent, journal(written, "done"))
+
+
 # -- the start ------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ of its own, as an author's module would.
 
 The journal gets one line per step, appended whole: ``PID taken KEY SEQ`` before anything else is done with a message, and
 ``PID done KEY SEQ`` when the outbox has its answer. A message with ``"hold": true`` waits between the two, at the test's
-gate (see `tests/support/process.py`), until the gate lets it through.
+gate (see `tests/support/process.py`), until the gate lets it through. One with ``"fail": true`` fails at its first attempt.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Echo(Actor):
     @subscribe("in/{key}", qos=1)
     async def on_message(self, event: dict[str, Any], ctx: Context) -> None:
         write(self.settings.journal, "taken", event)
+        if event.get("fail") and ctx.attempt == 1:
+            raise RuntimeError("the handler's own bug")
         if event.get("hold"):
             await wait_at_gate(self.settings.gate_port)
         if self.settings.reply:
