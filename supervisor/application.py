@@ -126,5 +126,5 @@ def _import_failed(name: str, error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name is not None and f"{asked}.".startswith(f"{error.name}."):
         return f'"{name}" cannot be found: {error}; looked in the current folder and the installed packages of {sys.prefix}'
     where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames and not isinstance(error, SyntaxError) else ""
-    what = redact(str(error))
-    return f'"{name}" cannot be imported: {what if isinstance(error, (ImportError, SyntaxError)) else f"{type(error).__name__}: {what}"}{where}'
+    kind = "" if isinstance(error, (ImportError, SyntaxError)) else f"{type(error).__name__}: "
+    return f'"{name}" cannot be imported: {kind}{redact(str(error))}{where}'

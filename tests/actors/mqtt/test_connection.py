@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 import attrs
 import pytest
 import trio
-from support.service import CLIENT, HEALTH, Seen, World, running
 from trio.testing import MockClock
 
+from support.service import CLIENT, HEALTH, Seen, World, running
 from tars.actors import Actor, Context, Escalate, subscribe
 from tars.actors.mqtt.events import DrainEnded, LinkDown, LinkUp, Qos0Shed, SubscriptionRefused
 from tars.actors.mqtt.memory import MemoryBroker, MemoryTransport
@@ -381,9 +381,11 @@ async def test_link_events_say_why_and_how_much_was_in_flight(_virtual: MockCloc
     ("error", "kind"),
     [(LinkLost("nobody there"), ExitKind.UNAVAILABLE), (LinkRefused("no", code=0x87, hint="ask for access"), ExitKind.ESCALATE)],
 )
-async def test_what_the_broker_says_at_connect_decides_between_again_and_never(_virtual: MockClock, error: Exception, kind: ExitKind) -> None:
+async def test_what_the_broker_says_at_connect_decides_between_again_and_never(
+    _virtual: MockClock, error: LinkLost | LinkRefused, kind: ExitKind
+) -> None:
     broker = MemoryBroker()
-    broker.refuse_connections(error)  # type: ignore[arg-type] - one of the two
+    broker.refuse_connections(error)
     async with running(sink, broker=broker, up=False) as world:
         ended = await world.event(ChildExited, functools.partial(_is_connection))
 

@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from support.service import CLIENT, Seen, running
 from trio.testing import MockClock
 
+from support.service import CLIENT, Seen, running
 from tars.actors import Actor, Context, Reject, subscribe
 from tars.actors.mqtt.box import ActorBox
 from tars.actors.mqtt.dead_letter import Why
@@ -110,12 +110,12 @@ async def test_only_the_subscription_that_failed_gets_it_when_it_comes_again(_vi
 
     class Good(Actor):
         @subscribe("in")
-        async def on_in(self, event: dict) -> None:
+        async def on_in(self, event: dict[str, Any]) -> None:
             good.add(event["n"])
 
     class Bad(Actor):
         @subscribe("in")
-        async def on_in(self, event: dict) -> None:
+        async def on_in(self, event: dict[str, Any]) -> None:
             bad.add(event["n"])
             if bad.count(event["n"]) == 1:
                 raise Reject("not yet")
@@ -134,7 +134,7 @@ async def test_retained_messages_pass_however_often_they_were_seen(_virtual: Moc
 
     class State(Actor):
         @subscribe("state")
-        async def on_state(self, _event: dict, ctx: Context) -> None:
+        async def on_state(self, _event: dict[str, Any], ctx: Context) -> None:
             seen.add(ctx.retain)
 
     async with running(State) as world:
@@ -226,7 +226,7 @@ class FaultyBoxes(Mapping[str, ActorBox]):
 
 
 def listener(name: str, seen: Seen) -> type[Actor]:
-    async def on_in(_self: Actor, event: dict) -> None:
+    async def on_in(_self: Actor, event: dict[str, Any]) -> None:
         seen.add((name, event["n"]))
 
     return type(name, (Actor,), {"on_in": subscribe("in")(on_in)})

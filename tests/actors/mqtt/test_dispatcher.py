@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 import trio
-from support.service import CLIENT, Seen, running
 from trio.testing import MockClock
 
+from support.service import CLIENT, Seen, running
 from tars.actors import Actor, Context, subscribe
 from tars.actors.mqtt.dead_letter import Why
 from tars.actors.mqtt.events import MessageUnmatched, Overflowed
@@ -123,7 +125,7 @@ async def test_the_share_is_at_most_half_of_the_credit_and_never_below_1(
 def hung(seen: Seen, gate: trio.Event) -> type[Actor]:
     class Hung(Actor):
         @subscribe("hung")
-        async def on_hung(self, event: dict) -> None:
+        async def on_hung(self, event: dict[str, Any]) -> None:
             seen.add(event["n"])
             await gate.wait()
 
@@ -177,7 +179,7 @@ async def test_a_burst_to_a_busy_handler_is_no_event(_virtual: MockClock) -> Non
     seen = Seen()
 
     @subscribe("in")
-    async def busy(event: dict) -> None:
+    async def busy(event: dict[str, Any]) -> None:
         await trio.sleep(0.004)
         seen.add(event["n"])
 
@@ -193,7 +195,7 @@ async def test_a_hung_actor_costs_the_others_no_time_and_loses_nothing(_virtual:
     seen, gate, others = Seen(), trio.Event(), Seen()
 
     def other(number: int) -> type[Actor]:
-        async def on_other(_self: Actor, event: dict) -> None:
+        async def on_other(_self: Actor, event: dict[str, Any]) -> None:
             others.add((number, event["n"], trio.current_time()))
 
         return type(f"Other{number}", (Actor,), {"on_other": subscribe("others")(on_other)})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import trio
-from support.service import CLIENT, HEALTH, Seen, running
 from trio.testing import MockClock
 
+from support.service import CLIENT, HEALTH, Seen, running
 from tars.actors import Actor, Context, subscribe
 from tars.actors.mqtt.dead_letter import Why
 from tars.actors.mqtt.events import DrainEnded, HandlerFailed, LinkDown

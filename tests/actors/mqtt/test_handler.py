@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import uuid
+from typing import Any
 
 import attrs
 import orjson
 import pytest
 import trio
 import trio.testing
-from support.service import CLIENT, Seen, running
 from trio.testing import MockClock
 
+from support.service import CLIENT, Seen, running
 from tars.actors import Actor, Context, every, subscribe
 from tars.actors.contracts import Envelope
 from tars.actors.contracts.stt import FinalTranscript
@@ -39,7 +40,7 @@ async def test_the_annotation_decides_what_the_handler_gets(_virtual: MockClock)
             seen.add(("contract", event.text))
 
         @subscribe("+")
-        async def plain(self, event: dict) -> None:
+        async def plain(self, event: dict[str, Any]) -> None:
             seen.add(("dict", event["text"]))
 
         @subscribe("#")
@@ -118,7 +119,7 @@ async def test_the_context_says_what_the_message_was(_virtual: MockClock) -> Non
     seen = Seen()
 
     @subscribe("in/{name}", qos=1)
-    async def reads(_event: dict, ctx: Context) -> None:
+    async def reads(_event: dict[str, Any], ctx: Context) -> None:
         assert ctx.envelope is not None
         seen.add((ctx.topic, dict(ctx.params), ctx.envelope.id, ctx.qos, ctx.retain, ctx.duplicate, ctx.attempt, ctx.message_id))
 
@@ -171,7 +172,7 @@ async def test_a_publish_that_cannot_be_fails_the_handler_and_leaves_no_debt(_vi
 
 async def test_what_a_handler_says_has_the_same_ids_at_every_attempt(_virtual: MockClock) -> None:
     @subscribe("in")
-    async def speaks(_event: dict, ctx: Context) -> None:
+    async def speaks(_event: dict[str, Any], ctx: Context) -> None:
         await ctx.publish_raw("out", b"first")
         await ctx.publish("tts.say", {"text": "second"}, topic="out")
         if ctx.attempt < 3:
@@ -236,7 +237,7 @@ async def test_a_def_handler_runs_in_a_worker_thread(_patient: MockClock) -> Non
     seen = Seen()
 
     @subscribe("in")
-    def reads(event: dict, ctx: Context) -> None:
+    def reads(event: dict[str, Any], ctx: Context) -> None:
         assert threading.current_thread() is not threading.main_thread()
         trio.from_thread.run_sync(seen.add, (event["n"], ctx.attempt))
         if event["n"] == 0 and ctx.attempt == 1:
@@ -255,7 +256,7 @@ async def test_a_def_handler_that_hangs_loses_its_message_and_has_no_successor_b
 
     class Subject(Actor):
         @subscribe("in")
-        def on_in(self, event: dict, ctx: Context) -> None:
+        def on_in(self, event: dict[str, Any], ctx: Context) -> None:
             trio.from_thread.run_sync(seen.add, (event["n"], ctx.attempt))
             if event["n"] == 0 and ctx.attempt == 1:
                 raise RuntimeError
@@ -314,7 +315,7 @@ async def test_started_comes_before_the_first_message_and_may_speak(_virtual: Mo
             seen.add("started")
 
         @subscribe("in")
-        async def on_in(self, event: dict) -> None:
+        async def on_in(self, event: dict[str, Any]) -> None:
             seen.add(event["n"])
             if seen.count(event["n"]) == 1:
                 raise RuntimeError

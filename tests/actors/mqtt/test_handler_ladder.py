@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -47,7 +48,7 @@ class Life:
             mine.lives += 1
             this.life = mine.lives
 
-        async def on_message(this: Any, event: dict, ctx: Context) -> None:
+        async def on_message(this: Any, event: dict[str, Any], ctx: Context) -> None:
             mine.calls.add(Call(this.life, event["n"], ctx.attempt))
             await behave(this.life, event["n"], ctx.attempt)
 
@@ -197,7 +198,7 @@ async def test_every_incarnation_begins_afresh(_virtual: MockClock) -> None:
             self.count = 0
 
         @subscribe("in")
-        async def on_in(self, event: dict, ctx: Context) -> None:
+        async def on_in(self, event: dict[str, Any], ctx: Context) -> None:
             self.count += 1
             seen.add(self.count)
             if event["n"] == 0 and ctx.attempt == 1:
@@ -314,7 +315,7 @@ async def test_each_failed_trial_doubles_the_time_in_the_park(_virtual: MockCloc
             await deliver(world, 100 + count)
 
         assert [30.0, 60.0, 120.0, 240.0, 480.0] == parks_s
-        assert [30.0, 60.0, 120.0, 240.0] == pytest.approx([b - a for a, b in zip(times, times[1:], strict=False)], abs=1.1)
+        assert [30.0, 60.0, 120.0, 240.0] == pytest.approx([b - a for a, b in itertools.pairwise(times)], abs=1.1)
         assert 3 + 4 == len(life.called())
 
 

@@ -8,9 +8,9 @@ import attrs
 import orjson
 import pytest
 import trio
-from support.service import CLIENT, HEALTH, MemoryStore, Seen, World, running
 from trio.testing import MockClock
 
+from support.service import CLIENT, HEALTH, MemoryStore, Seen, World, running
 from tars.actors import Reject, subscribe
 from tars.actors.mqtt.dead_letter import Why
 from tars.actors.mqtt.events import LinkUp

@@ -6,9 +6,9 @@ import re
 
 import pytest
 import trio
-from support.service import CLIENT, running
 from trio.testing import MockClock
 
+from support.service import CLIENT, running
 from tars.actors import subscribe
 from tars.actors.mqtt.events import LinkDown, LinkUp
 from tars.supervisor import ChildExited, ExitKind, IntensityExceeded, RestartScheduled
@@ -76,7 +76,9 @@ async def test_there_is_no_beat_while_the_link_is_down_and_no_alarm_about_it(_vi
         await trio.sleep(600)
 
         assert {"root/service/link/connection", "root/service/link/heartbeat"} >= {each.path for each in world.events_of(ChildExited)}
-        assert [] == [each for each in world.events_of(ChildExited) if each.path.endswith("/heartbeat") and each.kind is not ExitKind.SHUTDOWN]
+        assert [] == [
+            each for each in world.events_of(ChildExited) if each.path.endswith("/heartbeat") and each.kind is not ExitKind.SHUTDOWN
+        ]
         world.broker.restart()
         await world.published(TOPIC, 2)
 

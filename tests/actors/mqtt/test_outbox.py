@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
-from support.service import CLIENT, Seen, running
 from trio.testing import MockClock
 
+from support.service import CLIENT, Seen, running
 from tars.actors import Actor, Context, subscribe
 from tars.actors.mqtt.dead_letter import Why
 from tars.actors.mqtt.events import HandlerFailed, LinkDown, LinkUp
@@ -203,7 +205,7 @@ async def test_a_full_outbox_during_an_outage_blocks_the_handlers_and_loses_noth
     go, seen = trio.Event(), Seen()
 
     @subscribe("in", qos=1)
-    async def replies(event: dict, ctx: Context) -> None:
+    async def replies(event: dict[str, Any], ctx: Context) -> None:
         await go.wait()
         seen.add(event["n"])
         await ctx.publish_raw("out", b"%d" % event["n"], qos=qos)

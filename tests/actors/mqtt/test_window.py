@@ -88,4 +88,6 @@ def test_the_first_success_of_a_message_is_known_for_the_whole_time(steps: list[
         since[key] = (first, known | subscriptions)
         window.record(key, subscriptions, now)
 
-        assert {each: known for each, (_, known) in since.items()} == {each: found for each in "abcde" if (found := window.finished(each, now))}
+        assert {each: known for each, (_, known) in since.items()} == {
+            each: found for each in "abcde" if (found := window.finished(each, now))
+        }
