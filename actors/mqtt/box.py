@@ -34,10 +34,21 @@ class ActorBox:
     handler_timeout_s: float = 30.0
     max_attempts: int = 3
     retained: LastRetained = attrs.field(factory=LastRetained)
+    _progress: tuple[float, int] | None = attrs.field(default=None, init=False)  # when we last saw some, messages done by then
 
-    def overflows_at(self) -> float | None:
-        """When what is over the share becomes overflow (trio time); None while nothing is, or under "block"."""
-        if self.overflow == "block" or len(self.mailbox) <= self.share:
+    def overflows_at(self, now: float) -> float | None:
+        """When what is over the share becomes overflow (trio time); None while nothing can, or under "block".
+
+        An actor that has finished as many as its share since we last looked is busy, not slow: its burst is no
+        event. (Measured: Mosquitto 2.0.11 sends all it has whatever the Receive Maximum; of a burst of 2 000 to an actor
+        doing 1 400 a second, the head's age alone condemned 241.)
+        """
+        inside = self.mailbox.statistics()
+        if inside.oldest_since is None:
+            self._progress = None
             return None
-        oldest = self.mailbox.statistics().oldest_since
-        return None if oldest is None else oldest + self.overflow_after_s
+        if self._progress is None or inside.done - self._progress[1] >= self.share:
+            self._progress = (now, inside.done)
+        if self.overflow == "block" or inside.queued <= self.share:
+            return None
+        return max(self._progress[0], inside.oldest_since) + self.overflow_after_s

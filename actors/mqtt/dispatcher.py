@@ -52,7 +52,7 @@ async def dispatcher(ports: DispatchPorts, *, task_status: trio.TaskStatus[None]
     task_status.started()
     async with ports.admitted.custody() as custody:
         while True:
-            with trio.move_on_at(_next_overflow(ports)):
+            with trio.move_on_at(_next_overflow(ports, trio.current_time())):
                 for taken in await custody.receive(BATCH):
                     custody.begin(taken)
                     if taken.attempt > MAX_ATTEMPTS:
@@ -96,13 +96,13 @@ def _answers(ports: DispatchPorts, delivery: Delivery) -> bool:
     return True
 
 
-def _next_overflow(ports: DispatchPorts) -> float:
-    return min((at for box in ports.boxes.values() if (at := box.overflows_at()) is not None), default=math.inf)
+def _next_overflow(ports: DispatchPorts, now: float) -> float:
+    return min((at for box in ports.boxes.values() if (at := box.overflows_at(now)) is not None), default=math.inf)
 
 
 def _shed_overflow(ports: DispatchPorts, now: float) -> None:
     for box in ports.boxes.values():
-        at = box.overflows_at()
+        at = box.overflows_at(now)
         if at is not None and at <= now:
             count = box.mailbox.evict(box.overflow, keep=box.share, oldest_first=box.overflow == "drop_oldest")
             ports.emit(Overflowed(box.path, count, box.share, box.overflow))
