@@ -15,7 +15,7 @@ import trio
 
 from support.broker import Mosquitto
 from support.process import HEALTH, config
-from support.process_live import Live, live
+from support.process_live import live
 from support.process_record import Record, echo
 from support.verifier import CLEAN, Outside, distinct, judge, outside, rounds
 from tars.actors import Actor, Context, subscribe

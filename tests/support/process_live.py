@@ -57,7 +57,7 @@ class Live:
                 await self._happened.wait()
         found = self.events_of(cls, where)
         if len(found) < count:
-            raise AssertionError(f"no {count} × {cls.__name__} within {PATIENCE_S:g} s, but {self.events[-30:]}")
+            raise AssertionError(f"no {count} of {cls.__name__} within {PATIENCE_S:g} s, but {self.events[-30:]}")
         return found[count - 1]
 
     async def settled(self) -> None:
