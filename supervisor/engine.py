@@ -206,7 +206,8 @@ class Engine:
         elif limit := self._passed_limit(row, ended, life.ended_at):
             self._give_up(row, limit)
             return
-        self.emit(RestartScheduled(row.path, row.failures, delay_s, len(self._window), self.spec.max_restarts, self.spec.period_s))
+        used = self._window.used(life.ended_at)
+        self.emit(RestartScheduled(row.path, row.failures, delay_s, used, self.spec.max_restarts, self.spec.period_s))
         self._restart(row, life.ended_at + delay_s)
 
     def _passed_limit(self, row: Row, ended: Exit, now: float) -> str | None:

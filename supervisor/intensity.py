@@ -25,9 +25,13 @@ class RestartWindow:
     def record(self, now: float, cause: BaseException | None = None) -> bool:
         """Record an attempt at `now` (seconds, monotonic). False: one too many, give up."""
         self._attempts.append((now, cause))
+        return self.used(now) <= self.max_restarts
+
+    def used(self, now: float) -> int:
+        """How many attempts count at `now`; an attempt exactly `period_s` old still does."""
         while self._attempts and now - self._attempts[0][0] > self.period_s:
             self._attempts.popleft()
-        return len(self._attempts) <= self.max_restarts
+        return len(self._attempts)
 
     def causes(self) -> tuple[BaseException | None, ...]:
         """What the recorded attempts died of, oldest first."""
