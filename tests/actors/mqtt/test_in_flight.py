@@ -153,6 +153,68 @@ def test_finishing_or_releasing_after_the_settlement_changes_nothing(it: Table) 
     assert [delivery] == it.settled
 
 
+# -- sent again after a link loss -----------------------------------------------------------------
+
+
+def again(packet_id: int = 1, payload: bytes = b"x", *, duplicate: bool = True) -> Inbound:
+    return Inbound("t", payload, 1, packet_id=packet_id, duplicate=duplicate)
+
+
+def test_a_redelivery_of_what_is_in_flight_joins_it(it: Table) -> None:
+    delivery = it.admitted(1)
+
+    assert it.table.rejoin(again(), 2)
+    it.table.dispatch(delivery)
+
+    assert [(1, 1), (2, 1)] == it.table.take_acks()
+
+
+def test_a_redelivery_of_what_has_settled_meanwhile_is_acknowledged_at_once(it: Table) -> None:
+    it.table.dispatch(it.admitted(1))
+    it.table.take_acks()
+
+    assert it.table.rejoin(again(), 2)
+    assert [(2, 1)] == it.table.take_acks()
+    assert 1 == len(it.settled)
+
+
+def test_what_joined_by_its_key_is_known_by_its_own_packet_id_too(it: Table) -> None:
+    first, other = it.arrive(1), it.arrive(2)
+    it.table.admit(first, "k", ())
+    it.table.admit(other, "k", ())
+
+    assert it.table.rejoin(again(2), 2)
+    it.table.dispatch(first)
+
+    assert [(1, 1), (1, 2), (2, 2)] == it.table.take_acks()
+
+
+@pytest.mark.parametrize(
+    "inbound",
+    [
+        pytest.param(again(duplicate=False), id="not marked as sent again"),
+        pytest.param(again(payload=b"other"), id="another message under the packet id"),
+        pytest.param(again(2), id="another packet id"),
+        pytest.param(Inbound("t", b"x", 0, duplicate=True), id="QoS 0"),
+    ],
+)
+def test_what_is_another_message_does_not_rejoin(it: Table, inbound: Inbound) -> None:
+    it.admitted(1)
+
+    assert not it.table.rejoin(inbound, 2)
+
+
+@pytest.mark.parametrize("forget", ["acknowledged", "session_lost"])
+def test_an_acknowledged_packet_id_or_a_lost_session_means_nothing_any_more(it: Table, forget: str) -> None:
+    it.admitted(1)
+    if forget == "acknowledged":
+        it.table.acknowledged(1)
+    else:
+        it.table.session_lost()
+
+    assert not it.table.rejoin(again(), 2)
+
+
 class AnyOrder(RuleBasedStateMachine):
     """Whatever the order of events: each arrival's token comes out once, and not before its delivery owes nothing."""
 
