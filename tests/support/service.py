@@ -303,8 +303,7 @@ async def running(
     options = {use.__name__.lower(): dict((actors or {}).get(use.__name__.lower(), {})) for use in uses}
     settings = {name: _actor_settings(table) for name, table in options.items()}
     definitions = [
-        define(name, use, settings=settings[name].settings, topics=settings[name].topics)
-        for use, name in zip(uses, settings, strict=True)
+        define(name, use, settings=settings[name].settings, topics=settings[name].topics) for use, name in zip(uses, settings, strict=True)
     ]
     service = wire(_config(config or {}, settings), definitions, transport=transport(world.broker), emit=world.emit)
     world.estate = service.estate
