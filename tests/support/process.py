@@ -89,14 +89,21 @@ class Gate:
         """Let everybody through, from now on."""
         self._is_open.set()
 
-    def shut(self) -> None:
-        """Hold those that come from now on."""
+    def let_through(self) -> None:
+        """Let those through that wait now, and hold those that come later."""
+        self._is_open.set()
         self._is_open = trio.Event()
 
     async def holds(self, count: int) -> None:
         """Return when `count` handlers wait."""
         with trio.fail_after(PATIENCE_S):
             while self.waiting < count:
+                await self._changed.wait()
+
+    async def arrives(self, count: int) -> None:
+        """Return when `count` have come in all."""
+        with trio.fail_after(PATIENCE_S):
+            while self.arrived < count:
                 await self._changed.wait()
 
     async def hold(self, stream: trio.SocketStream) -> None:
@@ -209,10 +216,17 @@ async def service(folder: Path, table: Tables, name: str = "service") -> AsyncIt
     shutil.copyfile(support.echo.__file__, folder / "echo.py")
     file = folder / f"{name}.toml"
     file.write_text(toml(table))
-    environ = {key: value for key, value in os.environ.items() if not key.startswith(("MQTT_", "LOG_"))}
+    async with started(folder, file) as child:
+        yield child
+
+
+@asynccontextmanager
+async def started(folder: Path, file: Path, environ: Mapping[str, str] | None = None) -> AsyncIterator[Child]:
+    """Run the service of the config `file` in `folder`; `environ` is laid over this process's, without its MQTT_ and LOG_ variables."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MQTT_", "LOG_"))}
     command = [sys.executable, "-m", "tars.supervisor", str(file)]
     process = await trio.lowlevel.open_process(
-        command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, cwd=folder, env={**kept, **(environ or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     child = Child(process)
     try:
