@@ -84,6 +84,7 @@ async def test_what_is_in_hand_when_the_service_must_stop_is_finished_and_answer
         drained = child.events("drain_ended")
         answered_by_then = len(journal(written, "done"))
         async with service(tmp_path, table) as child:
+            await child.event("link_up")  # the first may have answered all: then this one is not yet listening for signals
             await client.has(14)
             child.signal(signal.SIGTERM)
             second_code = await child.exited()
