@@ -20,7 +20,7 @@ from tars.actors.contracts import Envelope, TopicRegistry, encode, structure, un
 from tars.supervisor import Mailbox, TooSlow
 
 from .in_flight import Delivery, InFlight
-from .keys import CAUSATION_ID, MESSAGE_ID
+from .keys import CAUSATION_ID, MESSAGE_ID, bounded
 from .link_state import Filters
 from .outgoing import Outgoing
 from .requests import Requests
@@ -85,7 +85,7 @@ class Context:
         logger = structlog.get_logger()
         if self._delivery is None:
             return logger
-        correlation_id = self.envelope.id if self.envelope else ""
+        correlation_id = bounded(self.envelope.id) if self.envelope else ""
         return logger.bind(topic=self.topic, message_id=self.message_id, correlation_id=correlation_id)
 
     async def publish(

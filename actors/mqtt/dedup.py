@@ -13,7 +13,7 @@ from tars.supervisor import Mailbox
 
 from .dead_letter import Why
 from .in_flight import Delivery, InFlight
-from .keys import MESSAGE_ID, key_of, property_of
+from .keys import MESSAGE_ID, bounded, key_of, property_of
 from .letters import Letters
 from .window import DoneWindow
 
@@ -52,7 +52,7 @@ async def dedup(ports: DedupPorts, *, task_status: trio.TaskStatus[None]) -> Non
 def _admit(ports: DedupPorts, delivery: Delivery, now: float) -> bool:
     inbound = delivery.inbound
     key = key_of(delivery)
-    delivery.message_id = property_of(inbound.user_properties, MESSAGE_ID) or key
+    delivery.message_id = bounded(property_of(inbound.user_properties, MESSAGE_ID)) or key
     if inbound.retain:  # state shown to a new subscription: it must get through, however often it was seen
         delivery.recorded = False
         return ports.table.admit(delivery, f"{key}|retained#{delivery.serial}", ())

@@ -17,6 +17,8 @@ MESSAGE_ID: Final = "message-id"
 CAUSATION_ID: Final = "causation-id"
 """User property: the message-id (or key) of the message whose handling made this one."""
 
+MAX_KEY_CHARS: Final = 512
+
 _ENVELOPE: Final = frozenset({"id", "type", "ts", "source", "data"})
 
 
@@ -32,14 +34,21 @@ def key_of(delivery: Delivery) -> str:
     """
     inbound = delivery.inbound
     if message_id := property_of(inbound.user_properties, MESSAGE_ID):
-        return f"{inbound.topic}|{message_id}"
+        return bounded(f"{inbound.topic}|{message_id}")
     try:
         document = delivery.document()
     except DecodeError:
         document = None
     if isinstance(document, dict) and document.keys() == _ENVELOPE and isinstance(document["id"], str) and document["id"]:
-        return f"{inbound.topic}|{document['type']}|{document['id']}|{_variant(document['data'])}"
+        return bounded(f"{inbound.topic}|{document['type']}|{document['id']}|{_variant(document['data'])}")
     return f"{inbound.topic}|#{delivery.serial}"
+
+
+def bounded(key: str) -> str:
+    """`key` itself, or of a long one the beginning and a digest: keys are kept by the hundred thousand, and logged."""
+    if len(key) <= MAX_KEY_CHARS:
+        return key
+    return f"{key[: MAX_KEY_CHARS - 33]}#{hashlib.blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
 
 
 def _variant(data: Any) -> str:  # JSON

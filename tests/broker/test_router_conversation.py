@@ -82,7 +82,7 @@ class Robot:
 def _checked(seen: Seen, event_type: str) -> dict[str, Any]:
     """The envelope of a message of the router: QoS 1, exactly five fields."""
     envelope: dict[str, Any] = orjson.loads(seen.payload)
-    assert ({"id", "type", "ts", "source", "data"}, 1) == (envelope.keys(), seen.qos)
+    assert ({"id", "type", "ts", "source", "data"}, 1) == ({*envelope}, seen.qos)
     assert (event_type, "tars-router") == (envelope["type"], envelope["source"])
     return envelope
 

@@ -106,6 +106,7 @@ class Router(Actor):
     @subscribe("stt/final")
     async def on_final(self, event: FinalTranscript, ctx: Context) -> None:
         """A transcript: gate, live mode, rule, language model, in that order."""
+        _check_id("message_id", event.message_id)
         _check_id("utt_id", event.utt_id)
         if len(event.text) > MAX_TRANSCRIPT_CHARS:
             raise Reject(f"a transcript of {len(event.text)} characters; at most {MAX_TRANSCRIPT_CHARS} are routed")
