@@ -132,11 +132,17 @@ class Supervisor:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._table = engine.table
+        self._reconfiguring = trio.Lock()
 
     @property
     def spec(self) -> SupervisorSpec:
         """What it was made from."""
         return self._engine.spec
+
+    @property
+    def is_stopping(self) -> bool:
+        """Has the end begun, for whatever reason?"""
+        return self._engine.stopping is not None
 
     def which_children(self) -> tuple[ChildInfo, ...]:
         """Every known child, newest first (as OTP lists them)."""
@@ -199,8 +205,13 @@ class Supervisor:
         self._table.forget(self._find_stopped(child_id))
 
     async def reconfigure(self, spec: SupervisorSpec) -> Changes:
-        """Make the running tree what `spec` says: only what changed restarts. See `tars.supervisor.reconfigure`."""
-        return await reconfigure(self._engine, spec)
+        """Make the running tree what `spec` says: only what changed restarts. See `tars.supervisor.reconfigure`.
+
+        Calls made at the same time are carried out one after another. Not for a child of the tree: it may be
+        stopped by its own call.
+        """
+        async with self._reconfiguring:
+            return await reconfigure(self._engine, spec)
 
     async def stop(self) -> None:
         """Stop everything in order and return when it is gone. May be called again, and by several."""

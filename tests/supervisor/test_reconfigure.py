@@ -204,12 +204,16 @@ async def test_a_replaced_child_that_declines_is_stopped_and_the_call_returns(wo
 
 
 @seeds(200)
-async def test_a_new_child_that_fails_to_start_is_the_callers_to_know(world: Sim) -> None:
+async def test_a_new_child_that_fails_to_start_is_the_callers_to_know_and_the_rest_holds(world: Sim) -> None:
     async with world.running(root(made(world, "a", 1))) as sup:
-        with pytest.raises(StartFailed):
-            await sup.reconfigure(root(made(world, "a", 1), made(world, "b", 1, fail_to_start(Boom()))))
+        changes = await sup.reconfigure(
+            root(made(world, "a", 1), made(world, "b", 1, fail_to_start(Boom())), made(world, "c", 1, fail_to_start(Boom())), made(world, "d", 1))
+        )
 
-        assert {"a": ChildState.RUNNING} == states(sup)
+        assert ["root/b", "root/c"] == [path for path, _ in changes.failed]
+        assert [StartFailed, StartFailed] == [type(failure) for _, failure in changes.failed]
+        assert ("root/d",) == changes.started
+        assert {"a": ChildState.RUNNING, "d": ChildState.RUNNING} == states(sup)
 
 
 @seeds(200)
