@@ -6,6 +6,7 @@ but a message, a tick, the author's code, or the word to stop.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -148,12 +149,10 @@ class _Life:
     async def _show_retained(self) -> None:
         """After a restart: the last retained message of each topic, so that the actor's view of the world is whole."""
         me = current()
-        number = me.number if me is not None else 1
-        for work in self._ports.box.retained.all() if number > 1 else ():
+        for work in self._ports.box.retained.all() if me is not None and me.number > 1 else ():
             seen = work.delivery
-            again = Delivery(
-                attrs.evolve(seen.inbound, retain=True, duplicate=True), 0, key=f"{seen.key}|shown#{number}", message_id=seen.message_id
-            )
+            shown = attrs.evolve(seen.inbound, retain=True, duplicate=True)
+            again = Delivery(shown, 0, key=f"shown|{uuid.uuid4().hex}", message_id=seen.message_id)  # what it makes us say is new
             self._ports.box.retained.forget(work)  # back in when it was handled; if it hurts, it is not shown again
             await self._handle_one(Work(again, work.subscription), 1, None)
 

@@ -60,7 +60,7 @@ class Ladder:
             self._keep(work, taken, error)
         elif _is_said(error):
             self._leave_hand(work, taken, success=True)  # Stop: handled, and the actor wants a fresh start
-        _let_through(error)
+        _let_through(error, again_in_s=0.0)
         final = taken is None or attempt >= self.box.max_attempts
         self._report(work.subscription.id, work, attempt, error, final=final)
         if final:
@@ -72,7 +72,7 @@ class Ladder:
 
     def hook_failed(self, name: str, error: Exception) -> NoReturn:
         """`started`, `stopping` or a tick raised: nothing to deliver again. Raises what the incarnation ends with."""
-        _let_through(error)
+        _let_through(error, again_in_s=None)  # a `started` that says Stop for ever must not spin
         self._report(name, None, 1, error, final=True)
         raise Failed(f"{name} failed: {_brief(error)}", retry_after_s=self._spend()) from error
 
@@ -137,14 +137,14 @@ def _is_said(error: Exception) -> bool:
     return all(isinstance(leaf, (Unavailable, Stop)) for leaf in leaves(error))
 
 
-def _let_through(error: Exception) -> None:
-    """What the author says to the supervisor is not a failure of the message."""
+def _let_through(error: Exception, *, again_in_s: float | None) -> None:
+    """What the author says to the supervisor is not a failure of the message. `again_in_s`: after a Stop; None, by the backoff."""
     if any(isinstance(leaf, Escalate) for leaf in leaves(error)):
         raise error
     if _is_said(error):
         if any(isinstance(leaf, Unavailable) for leaf in leaves(error)):
             raise error
-        raise Failed(_brief(error), retry_after_s=0.0) from error  # Stop: a fresh start, on purpose
+        raise Failed(_brief(error), retry_after_s=again_in_s) from error  # Stop: a fresh start, on purpose
 
 
 def _brief(error: BaseException) -> str:
