@@ -10,11 +10,13 @@ from typing import Annotated, Final, NoReturn, TextIO, TypeAlias
 
 import typer
 
-from .application import Plan, outline, plan, replan
+from .application import Plan, next_start, outline, plan, replan
 from .config import ConfigError
 from .log import configure
 from .process import BAD_CONFIG
 from .process import run as run_process
+from .reload import Wanted
+from .spec import SupervisorSpec
 
 app: Final = typer.Typer(name="tars", no_args_is_help=True, pretty_exceptions_enable=False, help="Run actor-supervised services.")
 
@@ -31,11 +33,11 @@ def run(config: ConfigPath) -> None:
     try:
         configure(planned.log, sys.stdout)
     except OSError as error:
-        _refuse(f"{config}: log.file: cannot be opened: {error}")
+        _refuse(f"{config}: log.file: cannot be opened: {error.filename or planned.log.file}: {error.strerror}")
     code = run_process(
         planned.spec,
         stop_deadline_s=planned.stop_deadline_s,
-        reload=lambda running: replan(running, config, os.environ).spec,
+        reload=lambda running: _reload(planned, running, config),
     )
     _let_go_of(sys.stdout)
     raise typer.Exit(code)
@@ -53,6 +55,11 @@ def _plan(config: Path) -> Plan:
         return plan(config, os.environ)
     except ConfigError as error:
         _refuse(str(error))
+
+
+def _reload(first: Plan, running: SupervisorSpec, config: Path) -> Wanted:
+    now = replan(running, config, os.environ)
+    return Wanted(now.spec, now.stop_deadline_s, next_start(first, now))
 
 
 def _let_go_of(stream: TextIO) -> None:

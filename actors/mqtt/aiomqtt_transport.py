@@ -9,6 +9,7 @@ is that very exception: trio-asyncio's nurseries never wrap it.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -179,4 +180,11 @@ def _open_failed(error: OSError, where: str) -> End:
     if isinstance(error, ssl.SSLError) and any(word in (error.reason or "") for word in ("CERTIFICATE", "UNKNOWN_CA")):
         return certificate_refused(where, f"the broker says {error.reason}")
     causes = error.__cause__.exceptions if isinstance(error.__cause__, ExceptionGroup) else [error.__cause__ or error]
-    return End(f"cannot connect to {where}: " + "; ".join(dict.fromkeys(str(cause) for cause in causes)))
+    return End(f"cannot connect to {where}: " + "; ".join(dict.fromkeys(_in_words(cause) for cause in causes)))
+
+
+def _in_words(error: BaseException) -> str:
+    """Just what went wrong, e.g. "Connection refused": no number, and not the address again."""
+    if isinstance(error, ssl.SSLError) or not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    return str(error.strerror) if isinstance(error, socket.gaierror) else os.strerror(error.errno)

@@ -143,7 +143,9 @@ def read_dead_letters(state_dir: Path) -> list[tuple[int, DeadLetter]]:
 def explained(path: Path, error: sqlite3.Error | OSError) -> StoreError:
     """What went wrong with the database at `path`, and what to do, for an operator."""
     if isinstance(error, OSError):
-        return StoreError(f"{error.filename or path}: {error.strerror}. Dead letters wait in memory until it can be used")
+        what = "this is a file, not a directory" if isinstance(error, FileExistsError) else error.strerror
+        advice = "Dead letters wait in memory until it can be used; [service] state_dir names another place"
+        return StoreError(f"the state directory cannot be used: {error.filename or path}: {what}. {advice}")
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
         return _refusal(path, f"is damaged, or no database ({error})")
     advice = "Dead letters wait in memory; make room, or give this user the right to write there"
