@@ -49,6 +49,7 @@ class Engine:
     _lives: Lives = attrs.field(init=False)
     _left: list[Row] = attrs.field(factory=list, init=False)  # while stopping: those not yet seen gone, start order
     _deferred: list[tuple[Row, Incarnation, Exit]] = attrs.field(factory=list, init=False)  # endings during the first start
+    _awaited: dict[Row, Incarnation] = attrs.field(factory=dict, init=False)  # the last lives of those that are to come back
 
     def __attrs_post_init__(self) -> None:
         strategy = self.spec.strategy
@@ -100,7 +101,7 @@ class Engine:
             self._lives.ask(row, self.stopping or self._reason_for(row), now, hard=self._hard)
         if self.stopping is None:
             for row in agenda.to_start(now):
-                self._lives.begin(row, now)
+                self._lives.begin(row, now, after=self._awaited.pop(row, None))
 
     @staticmethod
     def _reason_for(row: Row) -> ExitReason:
@@ -134,6 +135,8 @@ class Engine:
             for row in list(self.table.agenda.restless):
                 if row.state is ChildState.BACKOFF:
                     self.table.rest(row)
+            for row in list(self._awaited if reason is ExitReason.SHUTDOWN else ()):
+                self._await_no_more(row)
             if self.table.dynamic:
                 for row in self._left:
                     self._doom(row)
@@ -145,8 +148,17 @@ class Engine:
         self._decide(row, life, ended)
         deferred = not self.born and life.started_at is not None and wants_restart(row.spec.restart, ended)
         returns = row.state is ChildState.BACKOFF or self.stopping is ExitReason.RESTART or (deferred and self.stopping is None)
+        if returns:
+            self._awaited[row] = life
+        else:
+            self._awaited.pop(row, None)
         life.end(another_follows=returns)
         self.table.moved(row)
+
+    def _await_no_more(self, row: Row) -> None:
+        """Whoever was told that another incarnation follows is told that none does."""
+        if (life := self._awaited.pop(row, None)) is not None:
+            life.end(another_follows=False)
 
     def _decide(self, row: Row, life: Incarnation, ended: Exit) -> None:
         """OTP's ``handle_info({'EXIT', ...})``: what does this ending mean?"""
@@ -252,6 +264,11 @@ class Engine:
             self.begin_stop(ExitReason.SHUTDOWN)
 
     # -- asked for by an operator ------------------------------------------------------------------
+
+    def rest(self, row: Row) -> None:
+        """End the backoff of `row`."""
+        self.table.rest(row)
+        self._await_no_more(row)
 
     async def begin_by_operator(self, row: Row) -> None:
         """Start `row` now and wait for the outcome. Raises `StartFailed`, `ActorStopped`."""

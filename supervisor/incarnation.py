@@ -66,16 +66,22 @@ class Incarnation:
     cancel_at: float = math.inf
     stuck_at: float = math.inf
     task: trio.lowlevel.Task | None = None
-    _on_end: list[OnEnd] = attrs.field(factory=list, init=False)
+    _on_end: dict[OnEnd, None] = attrs.field(factory=dict, init=False)
 
     def on_end(self, callback: OnEnd) -> None:
-        """Have `callback` called when this life is over. It must neither block nor raise."""
-        self._on_end.append(callback)
+        """Have `callback` called when this life is over, and again when the one to follow does not come, or is over.
+
+        Equal callbacks count once. They must neither block nor raise.
+        """
+        self._on_end[callback] = None
+
+    def follow(self, before: Incarnation) -> None:
+        """Be the life that was to follow `before`: whoever asked about that one is told about this. The supervisor's side."""
+        self._on_end.update(before._on_end)
 
     def end(self, *, another_follows: bool) -> None:
         """Tell everyone who asked. The supervisor's side."""
-        callbacks, self._on_end = self._on_end, []
-        for callback in callbacks:
+        for callback in list(self._on_end):
             callback(another_follows)
 
 

@@ -46,10 +46,12 @@ class Lives:
     _next: Lowest[Row] = attrs.field(factory=Lowest, init=False)  # the asked, by the moment of the next step against them
     _hurried: bool = attrs.field(default=False, init=False)
 
-    def begin(self, row: Row, now: float) -> None:
-        """Start the next incarnation of `row`; returns at once."""
+    def begin(self, row: Row, now: float, *, after: Incarnation | None) -> None:
+        """Start the next incarnation of `row`, the one that was to follow `after`; returns at once."""
         row.incarnation += 1
         life = Incarnation(row.path, row.incarnation, began_at=now)
+        if after is not None:
+            life.follow(after)
         self._alive[row] = life
         row.state = ChildState.STARTING
         self.moved(row)

@@ -244,8 +244,11 @@ class Mailbox(Generic[T]):
 
     def _welcome(self, reader: Incarnation | None) -> None:
         if reader is not None and self._reader is not ReaderState.PRESENT:
-            reader.on_end(lambda another_follows: self._leave(ReaderState.RESTARTING if another_follows else ReaderState.STOPPED))
+            reader.on_end(self._reader_ended)
         self._reader = ReaderState.PRESENT
+
+    def _reader_ended(self, another_follows: bool) -> None:  # noqa: FBT001 - an `OnEnd`
+        self._leave(ReaderState.RESTARTING if another_follows else ReaderState.STOPPED)
 
     def _leave(self, state: ReaderState) -> None:
         self._reader = state

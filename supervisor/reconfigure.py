@@ -134,7 +134,7 @@ async def _remove(engine: Engine, child_ids: Sequence[str]) -> Changes:
                 await engine.table.next_move(row)
         else:
             if row.state is ChildState.BACKOFF:
-                engine.table.rest(row)
+                engine.rest(row)
             engine.table.forget(row)
     stuck = tuple(row.path for row in rows if row.state is ChildState.STUCK)
     return Changes(stopped=tuple(row.path for row in rows if row.path not in stuck), stuck=stuck)

@@ -193,7 +193,7 @@ class Supervisor:
             row.goal = Goal.GONE if self._table.forgets(row) else Goal.DOWN
             self._table.moved(row)
         elif row.state is ChildState.BACKOFF:
-            self._table.rest(row)
+            self._engine.rest(row)
         number = row.incarnation  # somebody may start it again before this call wakes
         while row.state.active and row.incarnation == number:
             if row.state is ChildState.STUCK:
@@ -248,5 +248,8 @@ class Supervisor:
         template = self.spec.children[0]
         child_id = f"{template.id}:{self._table.next_serial()}"
         if isinstance(template, SupervisorSpec):
+            if arguments:
+                msg = f"supervisor {self.spec.id!r}: its template is a supervisor, which takes no arguments, got {arguments!r}"
+                raise SpecError(msg)
             return attrs.evolve(template, id=child_id)
         return attrs.evolve(template, id=child_id, start=bind(template.start, *arguments))

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from support.sim import seeds
-from support.sim_children import Behaviour, Boom, Life, tidy_up
+from support.sim_children import Behaviour, Boom, Life, decline, tidy_up
 from support.sim_world import Sim, root
 from tars.supervisor import (
     ActorRestarting,
@@ -18,12 +18,15 @@ from tars.supervisor import (
     Backoff,
     Mailbox,
     Overflow,
+    ReaderState,
     Restart,
     Strategy,
     TooSlow,
     ask,
     trap_exit,
 )
+
+MINUTE = Backoff(initial_s=60, max_s=60, jitter=0)
 
 
 def reader(mailbox: Mailbox[object], handle: Callable[[object, int], None]) -> Behaviour:
@@ -149,6 +152,74 @@ async def test_a_question_to_an_actor_that_ended_for_good_is_refused_at_once(wor
             await ask(mailbox, "who?", 60)
 
         assert trio.current_time() == 0
+
+
+@seeds(200)
+async def test_a_question_put_while_the_supervisor_stops_is_told_that_nobody_will_come(world: Sim) -> None:
+    """B6: the reader was in backoff when the stop began; the question is asked, or already waiting, while a sibling cleans up."""
+    mailbox: Mailbox[object] = Mailbox(3)
+    spec = root(world.child("b", tidy_up(5)), world.child("a", lambda life: takes_and_obeys(life, mailbox)), backoff=MINUTE)
+    async with world.running(spec) as sup:
+        mailbox.send_nowait("work")
+        await world.settle()
+        await world.end_and_settle("a", Boom())
+
+        assert mailbox.reader is ReaderState.RESTARTING
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sup.stop)
+            await trio.sleep(1)
+            with pytest.raises(ActorStopped):
+                await ask(mailbox, "who?", 60)
+
+        assert trio.current_time() == 5
+
+
+@seeds(200)
+async def test_a_reader_that_an_operator_terminates_in_backoff_has_stopped(world: Sim) -> None:
+    """B6, A9."""
+    mailbox: Mailbox[object] = Mailbox(3)
+    async with world.running(root(world.child("a", lambda life: takes_and_obeys(life, mailbox)), backoff=MINUTE)) as sup:
+        mailbox.send_nowait("work")
+        await world.settle()
+        await world.end_and_settle("a", Boom())
+        await sup.terminate_child("a")
+
+        assert mailbox.reader is ReaderState.STOPPED
+
+
+@seeds(200)
+async def test_a_reader_whose_restart_declines_has_stopped(world: Sim) -> None:
+    """B6: the incarnation that was to follow never read, and never will."""
+    mailbox: Mailbox[object] = Mailbox(3)
+    async with world.running(root(world.child("a", lambda life: takes_and_obeys(life, mailbox), decline))):
+        mailbox.send_nowait("work")
+        await world.settle()
+        await world.end_and_settle("a", Boom())
+
+        assert mailbox.reader is ReaderState.STOPPED
+
+
+@seeds(200)
+async def test_a_reader_that_restarts_many_times_is_reported_once_each_time(world: Sim) -> None:
+    """B6: what one life was asked to tell, the next one tells, and nobody hears it twice."""
+    mailbox: Mailbox[object] = Mailbox(3)
+    told: list[int] = []
+    async with world.running(root(world.child("a", lambda life: takes_and_obeys(life, mailbox)), max_restarts=50)):
+        mailbox.send_nowait("work")
+        await world.settle()
+        for number in range(10):
+            left = trio.Event()
+            unwatch = mailbox.watch_reader(left)
+            world.end("a", Boom())
+            await left.wait()
+            unwatch()
+            await world.settle()
+            told.append(number)
+
+            assert mailbox.reader is ReaderState.PRESENT
+
+    assert list(range(10)) == told
 
 
 @seeds(200)

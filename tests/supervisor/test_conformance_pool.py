@@ -8,7 +8,7 @@ import trio
 from support.sim import seeds
 from support.sim_children import Behaviour, Boom, Life, fail_to_start, tidy_up, trap
 from support.sim_world import Sim, root, states
-from tars.supervisor import Backoff, ChildState, Restart, RestartIntensityExceeded, StartFailed, Strategy, Supervisor, SupervisorSpec
+from tars.supervisor import Backoff, ChildState, Restart, RestartIntensityExceeded, SpecError, StartFailed, Strategy, Supervisor, SupervisorSpec
 
 MINUTE = Backoff(initial_s=60, max_s=60, jitter=0)
 
@@ -112,3 +112,18 @@ async def test_dynamic_children_stop_all_at_once_under_one_grace(world: Sim) -> 
         assert trio.current_time() == 12
         assert [world.times("asked", f"w/{name}") for name in ("1", "1.0", "5")] == [[10], [10], [10]]
         assert world.words("cancelled") == ["cancelled w/5"]
+
+
+@seeds(200)
+async def test_a_template_that_is_a_supervisor_makes_supervisors_and_takes_no_arguments(world: Sim) -> None:
+    """A14: arguments nobody would see are refused, and nothing starts."""
+    template = SupervisorSpec("s", [])
+    async with world.running(root(template, strategy=Strategy.SIMPLE_ONE_FOR_ONE)) as sup:
+        ids = [await sup.start_child(), await sup.start_child()]
+        with pytest.raises(SpecError, match="takes no arguments"):
+            await sup.start_child("x")
+
+        assert [child.id for child in sup.which_children()] == ids[::-1]
+        assert {child.kind for child in sup.which_children()} == {"supervisor"}
+        counts = sup.count_children()
+        assert (counts.specs, counts.active, counts.supervisors, counts.workers) == (2, 2, 2, 0)
