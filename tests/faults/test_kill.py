@@ -73,14 +73,14 @@ async def test_kill_9_in_full_flow_loses_nothing_and_the_next_service_takes_ever
             for life in range(KILLS):
                 async with service(tmp_path, table) as child:
                     await child.event("link_up")
-                    for seq in range(life * 200, (life + 1) * 200):
+                    for seq in range(life * 100, (life + 1) * 100):
                         for name in ACTORS:
                             client.number(name, seq, prefix=f"in/{name}")
-                    await child.event("message_settled", count=100)
+                    await child.event("message_settled", count=60)
                     await child.kill()
             async with service(tmp_path, table):
                 await client.until(lambda: set(client.sent) <= set(client.numbers()), "every answer")
-            await behind.event("message_settled", count=len(client.sent))
+            await behind.event("message_settled", given=1, count=len(client.sent))
 
     taken = judge(client.sent, journal(written, "taken"))
     assert ((), (), ()) == (taken.lost, taken.reordered, taken.invented)
