@@ -211,6 +211,11 @@ class World:
         ping: dict[str, Any] = orjson.loads(found[-1].payload)["data"]
         return ping
 
+    async def acked(self, count: int) -> tuple[int, ...]:
+        """The first `count` packet ids the service acknowledged, as soon as there are as many."""
+        with trio.fail_after(PATIENCE_S):
+            return await self.broker.wait_acked(CLIENT, count)
+
     @property
     def unacked(self) -> list[str]:
         """The topics of what the service has been sent and has not acknowledged, in order."""

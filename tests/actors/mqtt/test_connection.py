@@ -61,10 +61,10 @@ async def test_acknowledgements_go_out_as_deliveries_settle(_virtual: MockClock)
         await it.seen.until(2)
         it.gates["two"].set()
 
-        assert (2,) == await world.broker.wait_acked(CLIENT, 1)
+        assert (2,) == await world.acked(1)
         it.gates["one"].set()
 
-        assert (2, 1) == await world.broker.wait_acked(CLIENT, 2)
+        assert (2, 1) == await world.acked(2)
 
 
 async def test_acknowledgements_keep_the_order_of_arrival_for_a_broker_that_insists(_virtual: MockClock) -> None:
@@ -79,7 +79,7 @@ async def test_acknowledgements_keep_the_order_of_arrival_for_a_broker_that_insi
         assert () == world.broker.acked(CLIENT)
         it.gates["one"].set()
 
-        assert (1, 2) == await world.broker.wait_acked(CLIENT, 2)
+        assert (1, 2) == await world.acked(2)
 
 
 @pytest.mark.parametrize("ack_order", ["settled", "arrival"])
@@ -101,7 +101,7 @@ async def test_an_acknowledgement_of_an_older_connection_is_dropped(_virtual: Mo
         assert ["two"] == world.unacked
         it.gates["two"].set()
 
-        assert (1,) == await world.broker.wait_acked(CLIENT, 1)
+        assert (1,) == await world.acked(1)
         assert [] == world.broker.stray_acks
 
 
@@ -274,7 +274,7 @@ async def test_qos_0_beyond_its_limit_is_shed_and_counted(_virtual: MockClock) -
         assert (7, 3, 3) == (shed.count, shed.limit, world.estate.table.qos0)
         await world.deliver("two", b"QoS 1 has a credit of its own", qos=1)
         it.gates["two"].set()
-        await world.broker.wait_acked(CLIENT, 1)
+        await world.acked(1)
         it.gates["one"].set()
         await world.settled()
 

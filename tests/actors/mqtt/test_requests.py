@@ -93,6 +93,26 @@ async def test_replies_are_told_apart_by_the_id_of_their_envelope(_virtual: Mock
         assert [(1, "second"), (1, "first")] == seen.items
 
 
+async def test_a_reply_on_another_topic_is_none_whatever_its_id(_virtual: MockClock) -> None:
+    seen = Seen()
+
+    @subscribe("in")
+    async def asks(_event: bytes, ctx: Context) -> None:
+        with trio.move_on_after(1):
+            await ctx.request("test.ask", {}, topic="ask/other", reply="answer/other", timeout_s=5.0)
+        reply = await ctx.request("test.ask", {}, topic="ask", reply="answer", timeout_s=5.0)
+        seen.add(reply.data["to"])
+
+    async with running(asks) as world:
+        await world.deliver("in", b"x")
+        (question,) = await world.published("ask")
+        for topic, to in [("answer/other", "nobody"), ("answer", "me")]:
+            await world.deliver(topic, {"to": to}, envelope_id=orjson.loads(question.payload)["id"])
+        await world.settled()
+
+        assert ["me"] == seen.items
+
+
 async def test_a_reply_that_never_comes_is_too_slow_after_timeout_s(_virtual: MockClock) -> None:
     seen = Seen()
     async with running(asker(seen, timeout_s=5.0)) as world:
