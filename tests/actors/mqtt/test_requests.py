@@ -108,6 +108,7 @@ async def test_a_reply_on_another_topic_is_none_whatever_its_id(_virtual: MockCl
         (question,) = await world.published("ask")
         for topic, to in [("answer/other", "nobody"), ("answer", "me")]:
             await world.deliver(topic, {"to": to}, envelope_id=orjson.loads(question.payload)["id"])
+            await world.quiet()
         await world.settled()
 
         assert ["me"] == seen.items
