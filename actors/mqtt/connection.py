@@ -293,4 +293,6 @@ def _first(group: BaseExceptionGroup[LinkRefused]) -> LinkRefused:
 
 def _refusal(settings: ConnectSettings, refused: LinkRefused) -> str:
     hint = f"; {refused.hint}" if refused.hint else ""
-    return f"broker {settings.host}:{settings.port} refused client id {settings.client_id!r}: {refused}{hint}"
+    where = f"{settings.host}:{settings.port}"
+    why = str(refused).removeprefix(f"{where} ").removeprefix("refused the connection: ")
+    return f"broker {where} refused client id {settings.client_id!r}: {why}{hint}"
