@@ -96,8 +96,6 @@ async def _supervise(
             raise engine.verdict  # in here: a cancellation from outside must not cover it
     if engine.verdict is not None:
         raise engine.verdict
-    if not engine.born:
-        task_status.started(handle)  # asked to stop while starting: that is no failure to start
 
 
 def _place(spec: SupervisorSpec) -> tuple[str, ExitRequest | None]:
