@@ -164,10 +164,12 @@ class Engine:
         """OTP's ``handle_info({'EXIT', ...})``: what does this ending mean?"""
         row.state = ChildState.STOPPED
         if ended.kind is ExitKind.FATAL:
+            row.goal = Goal.UP
             self.begin_stop(ExitReason.SHUTDOWN, _worst(ended, lambda leaf: isinstance(leaf, (KeyboardInterrupt, SystemExit))))
         elif self.stopping is not None:
             row.goal = Goal.UP
         elif ended.kind is ExitKind.ESCALATE:
+            row.goal = Goal.UP
             self.begin_stop(ExitReason.RESTART, _worst(ended, lambda leaf: isinstance(leaf, Escalate)))
         elif row.goal is not Goal.UP:
             self._land(row)

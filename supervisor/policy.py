@@ -62,6 +62,11 @@ class Row:
     ups: int = 0  # how often it has started
 
     @property
+    def shown(self) -> ChildState:
+        """The state as callers see it: a start that an operator asked for has begun, even while it waits for siblings."""
+        return ChildState.STARTING if self.by_operator and not self.state.active else self.state
+
+    @property
     def doomed(self) -> bool:
         """Is there a task that must end?"""
         return self.goal is not Goal.UP and self.state.active

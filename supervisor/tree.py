@@ -149,10 +149,10 @@ class Supervisor:
             ChildInfo(
                 id=child_id,
                 path=row.path,
-                state=ChildState.STARTING if row.by_operator and not row.state.active else row.state,
+                state=row.shown,
                 incarnation=row.incarnation,
                 kind="supervisor" if isinstance(row.spec, SupervisorSpec) else "worker",
-                due_in_s=max(0.0, row.due_at - now) if row.state is ChildState.BACKOFF else None,
+                due_in_s=max(0.0, row.due_at - now) if row.shown is ChildState.BACKOFF else None,
             )
             for child_id, row in reversed(self._table.rows.items())
         )
@@ -161,7 +161,7 @@ class Supervisor:
         """How many there are; a child between two incarnations is not active."""
         rows = self._table.rows.values()
         supervisors = sum(isinstance(row.spec, SupervisorSpec) for row in rows)
-        return ChildCounts(len(rows), sum(row.state.active for row in rows), supervisors, len(rows) - supervisors)
+        return ChildCounts(len(rows), sum(row.shown.active for row in rows), supervisors, len(rows) - supervisors)
 
     async def start_child(self, *child: Any) -> str:
         """Add a child at the end and start it; returns its id when it has started (or declined to).
