@@ -2,11 +2,14 @@
 
 Imports nothing of ours but errors. Layers, lowest first; a module imports only from below:
 
-* ``errors fields refusal``                the words of failure; what contracts are made of
+* ``errors fields pair refusal``           the words of failure; what contracts are made of
 * ``plain scalars compound converter``     strict reading and writing of values
 * ``envelope codec``                       messages
-* ``stt tts llm wake health``              contracts: fields, topics, event types
-* ``registry``                             event type <-> topic
+* ``stt tts wake llm memory``              contracts: fields, topics, event types
+  ``movement camera health config``
+* ``registry schema``                      event type <-> topic; a contract as JSON Schema
+* ``catalogue``                            every topic with its contracts, who sends and who reads, an example
+* ``wire_doc``                             the catalogue as Markdown
 
 What is exported here is the public API. The contracts themselves are imported from their modules.
 """
@@ -36,9 +39,11 @@ from .fields import (
     contract,
     new_id,
     now_s,
+    now_utc,
 )
+from .pair import Pair
 from .plain import MAX_DEPTH
-from .registry import STANDARD, Pair, TopicRegistry
+from .registry import STANDARD, TopicRegistry
 
 __all__ = [
     "MAX_DEPTH",
@@ -68,6 +73,7 @@ __all__ = [
     "encode",
     "new_id",
     "now_s",
+    "now_utc",
     "prepare",
     "structure",
     "unstructure",

@@ -44,7 +44,7 @@ from .compound import (
     union_reader,
     wrapper_reader,
 )
-from .fields import ABSENT_WHEN_NONE, ALSO_READ_AS
+from .fields import ABSENT_WHEN_NONE, ALSO_READ_AS, IGNORED_WHEN_READ
 from .refusal import Mismatch
 from .scalars import read_anything, read_bool, read_enum, read_float, read_int, read_none, read_nothing, read_str, read_text, write_str
 
@@ -107,23 +107,24 @@ def _class_reader(cls: Any, converter: Converter) -> Read:
     fill = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
     fields = _fields(cls)
     older = {str(field.metadata[ALSO_READ_AS]): field.name for field in fields if ALSO_READ_AS in field.metadata}
+    ignored: frozenset[str] = getattr(cls, IGNORED_WHEN_READ, frozenset())
 
     def read(value: Any, _: Any) -> Any:
         if type(value) is not dict:
             raise Mismatch("an object", value)
         return fill(value, cls)
 
-    def read_renamed(value: Any, _: Any) -> Any:
+    def read_older(value: Any, _: Any) -> Any:
         if type(value) is not dict:
             raise Mismatch("an object", value)
-        if older.keys() & value.keys():
+        if older.keys() & value.keys() or ignored & value.keys():
             both = [old for old, new in older.items() if old in value and new in value]
             if both:
                 raise Mismatch(f"only one of {both[0]!r} and {older[both[0]]!r}", value)
-            value = {older.get(name, name): item for name, item in value.items()}
+            value = {older.get(name, name): item for name, item in value.items() if name not in ignored}
         return fill(value, cls)
 
-    return read_renamed if older else read
+    return read_older if older or ignored else read
 
 
 def _class_writer(cls: Any, converter: Converter) -> Write:

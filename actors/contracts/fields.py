@@ -10,6 +10,8 @@ import time
 import types
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import Enum
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin
 
 import attrs
@@ -25,6 +27,11 @@ def new_id() -> str:
 def now_s() -> float:
     """Seconds since the Unix epoch."""
     return time.time()
+
+
+def now_utc() -> datetime:
+    """The time, with its zone: UTC."""
+    return datetime.now(UTC)
 
 
 @attrs.frozen
@@ -53,6 +60,9 @@ PositiveInt = Annotated[int, Between(at_least=1)]
 ABSENT_WHEN_NONE: Final = "tars.absent_when_none"
 ALSO_READ_AS: Final = "tars.also_read_as"
 
+# A class attribute, read by the converter: names of fields (a frozenset) that an old sender adds and nobody needs.
+IGNORED_WHEN_READ: Final = "IGNORED_WHEN_READ"
+
 
 def absent_when_none() -> dict[str, Any]:
     """Field metadata: a None is left out of the JSON instead of being written as null. The default must be None."""
@@ -68,7 +78,9 @@ def also_read_as(name: str) -> dict[str, Any]:
 def contract(cls: type[T]) -> type[T]:
     """A class that stands for one message on the wire: frozen, slotted, its fields given by name.
 
-    A range (`Between`) or a closed set (`Literal`) is enforced when a value is made, so a value that exists is one
+    Where it travels stands in the class attribute ``PAIR``, if it is one event type on one topic.
+
+    A range (`Between`) or a closed set (`Literal`, `Enum`) is enforced when a value is made, so a value that exists is one
     that can be sent. Raises ValueError then. Plain types are the type checker's and, at both ends of the wire, the codec's.
     """
     return attrs.frozen(kw_only=True, field_transformer=_with_checks)(cls)
@@ -102,6 +114,8 @@ def _rule(annotation: Any) -> tuple[Callable[[Any], bool], str] | None:
     if get_origin(annotation) is Literal:
         allowed = get_args(annotation)
         return (lambda value: value in allowed, "one of " + ", ".join(map(repr, allowed)))
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return (lambda value: isinstance(value, annotation), f"a {annotation.__name__}")
     if get_origin(annotation) is Annotated:
         for extra in annotation.__metadata__:
             if isinstance(extra, Between):

@@ -3,11 +3,12 @@
 `id` is the request's: every delta, the answer and a cancel carry the id of the request they belong to.
 """
 
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import attrs
 
 from .fields import also_read_as, contract, new_id
+from .pair import Pair
 
 TOPIC_LLM_REQUEST: Final = "llm/request"
 TOPIC_LLM_RESPONSE: Final = "llm/response"
@@ -39,6 +40,8 @@ class ConversationMessage:
 class LLMRequest:
     """Answer `text`. `use_rag` and `rag_k` ask for memories; `params` overrides the model's settings for this request."""
 
+    PAIR: ClassVar[Pair] = Pair(EVENT_TYPE_LLM_REQUEST, TOPIC_LLM_REQUEST)
+
     message_id: str = attrs.field(factory=new_id)
     id: str
     text: str
@@ -54,6 +57,8 @@ class LLMRequest:
 class LLMResponse:
     """The whole answer, or `error`. `tokens` counts what it cost, in the provider's own names."""
 
+    PAIR: ClassVar[Pair] = Pair(EVENT_TYPE_LLM_RESPONSE, TOPIC_LLM_RESPONSE)
+
     message_id: str = attrs.field(factory=new_id)
     id: str
     reply: str | None = None
@@ -67,6 +72,8 @@ class LLMResponse:
 class LLMStreamDelta:
     """A piece of the answer. `seq` counts from 1 within one `id`; the last one has `done` and often no text."""
 
+    PAIR: ClassVar[Pair] = Pair(EVENT_TYPE_LLM_STREAM, TOPIC_LLM_STREAM, qos=0)
+
     message_id: str = attrs.field(factory=new_id)
     id: str
     seq: int | None = None
@@ -79,6 +86,8 @@ class LLMStreamDelta:
 @contract
 class LLMCancel:
     """Stop answering the request `id`."""
+
+    PAIR: ClassVar[Pair] = Pair(EVENT_TYPE_LLM_CANCEL, TOPIC_LLM_CANCEL)
 
     message_id: str = attrs.field(factory=new_id)
     id: str
@@ -96,6 +105,8 @@ class ToolSpec:
 class ToolsRegistry:
     """Every tool there is. Retained: the last one counts."""
 
+    PAIR: ClassVar[Pair] = Pair(EVENT_TYPE_LLM_TOOLS_REGISTRY, TOPIC_LLM_TOOLS_REGISTRY, retain=True)
+
     message_id: str = attrs.field(factory=new_id)
     tools: tuple[ToolSpec, ...]
 
@@ -103,6 +114,8 @@ class ToolsRegistry:
 @contract
 class ToolCallRequest:
     """Call the tool `name`, written ``mcp:server:tool_name``."""
+
+    PAIR: ClassVar[Pair] = Pair(EVENT_TYPE_LLM_TOOL_CALL_REQUEST, TOPIC_LLM_TOOL_CALL_REQUEST)
 
     message_id: str = attrs.field(factory=new_id)
     call_id: str
@@ -112,7 +125,14 @@ class ToolCallRequest:
 
 @contract
 class ToolCallResult:
-    """What the call `call_id` gave. Read also with ``error_msg`` for `error`, as the second old tool contract writes it."""
+    """What the call `call_id` gave: `result`, or `error`.
+
+    There were two tool contracts. This is the one with a message id; it reads the other's ``error_msg`` for `error` too,
+    never both at once. Some old configurations name the topic ``llm/tools/result``, by mistake; rename it there.
+    Refused: a `result` that is no object, which only the other contract allowed.
+    """
+
+    PAIR: ClassVar[Pair] = Pair(EVENT_TYPE_LLM_TOOL_CALL_RESULT, TOPIC_LLM_TOOL_CALL_RESULT)
 
     message_id: str = attrs.field(factory=new_id)
     call_id: str

@@ -1,10 +1,11 @@
 """Speech to text: what was heard. Times are Unix epoch seconds."""
 
-from typing import Final
+from typing import ClassVar, Final
 
 import attrs
 
 from .fields import PositiveInt, ZeroToOne, contract, new_id, now_s
+from .pair import Pair
 
 TOPIC_STT_FINAL: Final = "stt/final"
 TOPIC_STT_PARTIAL: Final = "stt/partial"
@@ -19,6 +20,8 @@ EVENT_TYPE_STT_AUDIO_FFT: Final = "stt.audio_fft"
 class FinalTranscript:
     """An utterance, complete. `confidence` runs from 0 to 1; `utt_id` ties it to the answer spoken later."""
 
+    PAIR: ClassVar[Pair] = Pair(EVENT_TYPE_STT_FINAL, TOPIC_STT_FINAL)
+
     message_id: str = attrs.field(factory=new_id)
     text: str
     lang: str = "en"
@@ -32,6 +35,8 @@ class FinalTranscript:
 class PartialTranscript:
     """An utterance still being spoken; replaced by the next one, and by the final one in the end."""
 
+    PAIR: ClassVar[Pair] = Pair(EVENT_TYPE_STT_PARTIAL, TOPIC_STT_PARTIAL, qos=0)
+
     message_id: str = attrs.field(factory=new_id)
     text: str
     lang: str = "en"
@@ -43,7 +48,12 @@ class PartialTranscript:
 
 @contract
 class AudioFFTData:
-    """The spectrum of what the microphone hears, for a display. `sample_rate` in Hz; no bins at all is legal."""
+    """The spectrum of what the microphone hears, for a display. `sample_rate` in Hz; no bins at all is legal.
+
+    Refused: ``{"fft": [...], "ts": ...}``, which the old recogniser meant to send and never did; it lacks the rate.
+    """
+
+    PAIR: ClassVar[Pair] = Pair(EVENT_TYPE_STT_AUDIO_FFT, TOPIC_STT_AUDIO_FFT, qos=0)
 
     message_id: str = attrs.field(factory=new_id)
     fft_data: tuple[float, ...]

@@ -4,11 +4,12 @@
 for a reply.
 """
 
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import attrs
 
-from .fields import contract, new_id, now_s
+from .fields import absent_when_none, contract, new_id, now_s
+from .pair import Pair
 
 TOPIC_TTS_SAY: Final = "tts/say"
 TOPIC_TTS_STATUS: Final = "tts/status"
@@ -26,6 +27,8 @@ TtsControlAction = Literal["pause", "resume", "stop", "mute", "unmute"]
 class TtsSay:
     """Say this. Messages of one `utt_id` may be joined into one utterance. `stt_ts`: when the question was heard."""
 
+    PAIR: ClassVar[Pair] = Pair(EVENT_TYPE_SAY, TOPIC_TTS_SAY)
+
     message_id: str = attrs.field(factory=new_id)
     text: str
     voice: str | None = None
@@ -41,6 +44,8 @@ class TtsSay:
 class TtsStatus:
     """What the speaker does now. `reason` says why it stopped, if it was stopped."""
 
+    PAIR: ClassVar[Pair] = Pair(EVENT_TYPE_TTS_STATUS, TOPIC_TTS_STATUS, qos=0)
+
     message_id: str = attrs.field(factory=new_id)
     event: TtsStatusEvent
     text: str = ""
@@ -53,9 +58,16 @@ class TtsStatus:
 
 @contract
 class TtsControlCommand:
-    """Pause, resume, stop, mute or unmute. Old speakers know only the first three, and only with a `reason`."""
+    """Pause, resume, stop, mute or unmute what is spoken: the utterance `id` only, or whatever it is.
+
+    Old speakers know only pause, resume and stop, and only with a `reason`. `id` stood in no old contract, but the old
+    wake service sends it and the old speaker obeys it; so it is read, and left out when it is None.
+    """
+
+    PAIR: ClassVar[Pair] = Pair(EVENT_TYPE_TTS_CONTROL, TOPIC_TTS_CONTROL)
 
     message_id: str = attrs.field(factory=new_id)
     action: TtsControlAction
+    id: str | None = attrs.field(default=None, metadata=absent_when_none())
     reason: str | None = None
     ts: float = attrs.field(factory=now_s)

@@ -1,5 +1,7 @@
 """The topic registry: a value that knows both ways, and the standard one."""
 
+import re
+
 import attrs
 import pytest
 
@@ -42,6 +44,10 @@ EXPECTED = [
     ("camera.capture", "camera/capture", 1, False),
     ("camera.image", "camera/image", 1, False),
     ("camera.frame", "camera/frame", 0, False),
+    ("health.status", "system/health/{client_id}", 1, True),
+    ("system.keepalive", "system/keepalive/{client_id}", 1, False),
+    ("config.update", "config/update", 1, False),
+    ("system.health.config-manager", "system/health/config-manager", 1, True),
 ]
 
 
@@ -51,9 +57,76 @@ def test_the_standard_registry_holds_exactly_the_known_pairs() -> None:
 
 @pytest.mark.parametrize(("event_type", "topic", "qos", "retain"), EXPECTED)
 def test_a_pair_is_found_from_either_side(event_type: str, topic: str, qos: int, retain: bool) -> None:
-    assert topic == STANDARD.topic_of(event_type)
-    assert event_type == STANDARD.event_of(topic)
+    names = {"client_id": "tars-stt"} if "{" in topic else {}
+
+    assert topic.format(**names) == STANDARD.topic_of(event_type, **names)
+    assert event_type == STANDARD.event_of(topic.format(**names))
     assert Pair(event_type, topic, qos, retain) == STANDARD.pair_of(event_type)
+
+
+def test_only_what_a_newcomer_must_know_is_retained() -> None:
+    retained = {pair.event_type for pair in STANDARD.pairs if pair.retain}
+
+    assert {"system.character.current", "llm.tools.registry"} == {name for name in retained if "health" not in name}
+    assert {pair.event_type for pair in STANDARD.pairs if pair.topic.startswith("system/health/")} == retained - {
+        "system.character.current",
+        "llm.tools.registry",
+    }
+
+
+def test_every_topic_is_lower_case_and_two_levels_but_for_the_system_s_and_the_tools() -> None:
+    for pair in STANDARD.pairs:
+        levels = pair.topic.split("/")
+        assert pair.topic == pair.topic.lower()
+        assert (3 if levels[0] == "system" or pair.topic == "llm/tools/registry" else 2) == len(levels), pair.topic
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ({}, "'system/health/{client_id}' is filled with client_id, got nothing"),
+        ({"client": "a"}, "is filled with client_id, got client"),
+        ({"client_id": "a", "more": "b"}, "is filled with client_id, got client_id, more"),
+        ({"client_id": ""}, "client_id must be one level of a topic, got ''"),
+        *(({"client_id": wrong}, "client_id must be one level of a topic") for wrong in ("a/b", "+", "#", "a\0")),
+    ],
+)
+def test_a_placeholder_is_filled_with_one_level_or_not_at_all(names: dict[str, str], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        STANDARD.topic_of("health.status", **names)
+
+
+def test_a_topic_as_it_is_takes_no_names() -> None:
+    with pytest.raises(ValueError, match="'stt/final' is filled with nothing, got client_id"):
+        STANDARD.topic_of("stt.final", client_id="a")
+
+
+@pytest.mark.parametrize(
+    ("topic", "event_type"),
+    [
+        ("system/health/tts", "system.health.tts"),  # a topic as it is goes before one with a placeholder
+        ("system/health/tars-tts", "health.status"),
+        ("system/health/movement-controller", "health.status"),
+        ("system/keepalive/anybody", "system.keepalive"),
+        ("system/health", None),
+        ("system/health/", None),
+        ("system/health/a/b", None),
+        ("system/other/a", None),
+        ("/system/health/a", None),
+    ],
+)
+def test_a_placeholder_stands_for_exactly_one_level_that_is_not_empty(topic: str, event_type: str | None) -> None:
+    if event_type is None:
+        with pytest.raises(UnknownTopic):
+            STANDARD.event_of(topic)
+    else:
+        assert event_type == STANDARD.event_of(topic)
+
+
+@pytest.mark.parametrize("topic", ["a/{b}c", "a/{b", "a/b}", "{a}/{a}", "a/+", "a/#", "{}/a", "{a b}"])
+def test_a_placeholder_that_is_no_whole_level_and_a_wildcard_are_refused(topic: str) -> None:
+    with pytest.raises(ValueError, match="a placeholder is one whole level"):
+        Pair("a", topic)
 
 
 def test_an_unknown_event_type_is_a_key_error_with_the_nearest_known_one() -> None:
@@ -110,6 +183,7 @@ def test_registries_of_the_same_pairs_are_equal() -> None:
     [
         ((Pair("a", "x"), Pair("a", "y")), "event type in more than one pair: a"),
         ((Pair("a", "x"), Pair("b", "x")), "topic in more than one pair: x"),
+        ((Pair("a", "x/{y}"), Pair("b", "x/{z}")), "topic in more than one pair: x/{}"),
     ],
 )
 def test_an_event_type_or_topic_in_two_pairs_is_refused(pairs: tuple[Pair, ...], words: str) -> None:
