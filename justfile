@@ -34,6 +34,10 @@ fix: setup
     ruff check --fix
     ruff format
 
+# Write docs/wire.md anew from the message contracts; a test compares the two.
+wire-doc: setup
+    python -m tars.actors.contracts.wire_doc > docs/wire.md
+
 # Pin and hash the newest versions that the ranges in pyproject.toml allow, for every supported Python.
 lock:
     uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url --custom-compile-command "just lock" --quiet --output-file requirements.lock
