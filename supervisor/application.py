@@ -37,8 +37,9 @@ _LOG_LEVEL: Final = Override("LOG_LEVEL", "log.level", lambda found: found.strip
 
 @attrs.frozen
 class Plan:
-    """What a config file comes to: the tree, and how the process around it behaves."""
+    """What a config file comes to: the tree, and how the process around it behaves. `application`: its name."""
 
+    application: str
     spec: SupervisorSpec
     log: LogSettings
     stop_deadline_s: float
@@ -57,6 +58,14 @@ def replan(running: SupervisorSpec, path: Path, environ: Mapping[str, str]) -> P
     return _plan(path, environ, lambda config: _build(config, running.reload))
 
 
+def next_start(first: Plan, now: Plan) -> tuple[str, ...]:
+    """The keys of the runtime's own part that `now` has otherwise than `first`, and that a running process cannot change."""
+    found = [f"log.{key}" for key, value in attrs.asdict(now.log).items() if value != getattr(first.log, key)]
+    if now.application != first.application and first.spec.reload is not None:
+        found.insert(0, "application")
+    return tuple(found)
+
+
 def _plan(path: Path, environ: Mapping[str, str], build: Callable[[Config], SupervisorSpec]) -> Plan:
     config = Config.load(path, environ)
     config.override(_LOG_LEVEL)
@@ -66,7 +75,7 @@ def _plan(path: Path, environ: Mapping[str, str], build: Callable[[Config], Supe
         config.problem("service.stop_deadline_s", f"expected a number > 0 and <= {LONGEST_STOP_DEADLINE_S:g}, found {stop_deadline_s:g}")
     spec = build(config)
     config.finish()
-    return Plan(spec, log, stop_deadline_s)
+    return Plan(config.value("application", str, default=""), spec, log, stop_deadline_s)
 
 
 def outline(spec: Child, depth: int = 0) -> Iterator[str]:

@@ -5,22 +5,23 @@ Exit codes: 0 stopped cleanly, 1 gave up, refused, or did not stop in time, 128 
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
 
 import attrs
 import structlog
 import trio
 
-from .config import ConfigError
-from .errors import ActorStopped, Escalate, RestartIntensityExceeded, SpecError, StartFailed
+from .errors import Escalate, RestartIntensityExceeded, SpecError, StartFailed
 from .events import ChildExited, ChildStarted, Emit, Event
 from .log import event_logger
 from .redact import redact
+from .reload import Reload, hangups, hangups_harmless, reload_tree
 from .render import error_values
 from .restart import leaves
 from .signals import SignalWatch
@@ -67,10 +68,6 @@ class Roster:
             yield stack_of(self.main_task)
 
 
-Reload: TypeAlias = Callable[[SupervisorSpec], SupervisorSpec]
-"""From the running spec to the one the config file asks for now. Raises `ConfigError`."""
-
-
 def run(spec: SupervisorSpec, *, stop_deadline_s: float, reload: Reload | None = None) -> int:
     """Run `spec` until it ends or a signal ends it; returns the exit code. Call it in the main thread, once per process.
 
@@ -80,7 +77,8 @@ def run(spec: SupervisorSpec, *, stop_deadline_s: float, reload: Reload | None =
     roster = Roster(event_logger(log))
     watch = SignalWatch(stop_deadline_s, roster.report)
     try:
-        trio.run(_serve, spec, roster, watch, reload)
+        with hangups_harmless() if reload is not None else contextlib.nullcontext():
+            trio.run(_serve, spec, roster, watch, reload)
     except (BaseExceptionGroup, KeyboardInterrupt) as error:  # all that leaves a nursery does so in a group
         code, said = verdict(error)
         if said is None:
@@ -132,40 +130,20 @@ async def _serve(spec: SupervisorSpec, roster: Roster, watch: SignalWatch, reloa
         if supervisor is not None:
             await supervisor.stop()
 
-    async def reload_when_told(reload: Reload) -> None:
-        current = spec
-        with trio.open_signal_receiver(signal.SIGHUP) as hangups:
-            async for _ in hangups:
-                await over.wait()
-                if supervisor is not None:
-                    current = await _reconfigure(supervisor, current, reload)
+    async def reload_when_told(reload: Reload, told: AsyncIterator[int]) -> None:
+        async for _ in told:
+            await over.wait()
+            if supervisor is not None:
+                await reload_tree(supervisor, watch, reload)
 
-    with watch.listening():
+    with watch.listening(), contextlib.ExitStack() as receiving:
         async with trio.open_nursery() as around:
             around.start_soon(stop_when_asked)
-            if reload is not None and hasattr(signal, "SIGHUP"):
-                around.start_soon(reload_when_told, reload)
+            if reload is not None:  # opened before the tree: what comes while it starts is not lost
+                around.start_soon(reload_when_told, reload, receiving.enter_context(hangups()))
             async with trio.open_nursery() as inside:
                 with starting:
                     supervisor = await inside.start(supervise, spec, roster)
                     log.info("service_started", service=spec.id)
                 over.set()
             around.cancel_scope.cancel()
-
-
-async def _reconfigure(supervisor: Supervisor, spec: SupervisorSpec, reload: Reload) -> SupervisorSpec:
-    """One reload, told in one line. Returns the spec that holds from now on."""
-    log = structlog.get_logger()
-    refusal: dict[str, object]
-    try:
-        new = reload(spec)
-        changes = await supervisor.reconfigure(new)
-    except ConfigError as error:
-        refusal = {"problems": list(error.lines), "consequence": "nothing has changed"}
-    except (StartFailed, SpecError, ActorStopped) as error:
-        refusal = error_values(error, with_traceback=False)
-    else:
-        log.info("reloaded", stopped=changes.stopped, started=changes.started, restarted=changes.restarted)
-        return new
-    log.error("reload_failed", **refusal)
-    return spec

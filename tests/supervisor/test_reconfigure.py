@@ -207,7 +207,12 @@ async def test_a_replaced_child_that_declines_is_stopped_and_the_call_returns(wo
 async def test_a_new_child_that_fails_to_start_is_the_callers_to_know_and_the_rest_holds(world: Sim) -> None:
     async with world.running(root(made(world, "a", 1))) as sup:
         changes = await sup.reconfigure(
-            root(made(world, "a", 1), made(world, "b", 1, fail_to_start(Boom())), made(world, "c", 1, fail_to_start(Boom())), made(world, "d", 1))
+            root(
+                made(world, "a", 1),
+                made(world, "b", 1, fail_to_start(Boom())),
+                made(world, "c", 1, fail_to_start(Boom())),
+                made(world, "d", 1),
+            )
         )
 
         assert ["root/b", "root/c"] == [path for path, _ in changes.failed]
