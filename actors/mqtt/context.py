@@ -119,7 +119,8 @@ class Context:
     async def request(self, event_type: str, data: object, *, reply: str, timeout_s: float, topic: str | None = None) -> Envelope:
         """Publish and wait for the envelope with the same id on the topic (or filter, or event type) `reply`.
 
-        Raises `TooSlow` after `timeout_s` seconds: a reply travels at QoS 0 and may be lost. Waiting is not
+        Raises `TooSlow` after `timeout_s` seconds (a reply travels at QoS 0 and may be lost), and `DecodeError` when what
+        carries the id is no envelope. Waiting is not
         charged to `handler_timeout_s`'s allowance for the outbox; keep `timeout_s` below it.
         """
         name = self._voice.registry.topic_of(reply) if "/" not in reply and self._knows(reply) else reply
