@@ -122,13 +122,14 @@ class _Session:
                 pumps.start_soon(self._follow_filters, link)
                 pumps.start_soon(self._tell_health)
                 await request.wait()
-                await self._wind_down(link)
+                if request.reason is ExitReason.SHUTDOWN:  # a restart is no drain: its word would send the handlers home
+                    await self._wind_down(link)
                 pumps.cancel_scope.cancel()
             finally:
                 self.serving = False
                 self._ports.state.down()
-                if not request.is_set():
-                    reason = "lost"
+                if request.reason is not ExitReason.SHUTDOWN:
+                    reason = "lost" if request.reason is None else "given up"
                 self._ports.emit(LinkDown(self._epoch, reason, trio.current_time() - up_at, len(self._ports.table)))
 
     # -- in --------------------------------------------------------------------------------------
