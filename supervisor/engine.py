@@ -13,17 +13,16 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
-from .backoff import Backoff
-from .errors import ActorStopped, Escalate, RestartIntensityExceeded, StartFailed, Unavailable
+from .errors import ActorStopped, Escalate, RestartIntensityExceeded, StartFailed
 from .events import Emit, GroupRestart, IntensityExceeded, RestartScheduled
 from .incarnation import ExitReason, Incarnation
-from .intensity import RestartWindow
 from .lives import Lives
 from .policy import ChildState, Goal, Row, join_group, land
 from .restart import Exit, ExitKind, leaves, wants_restart
 from .spec import SupervisorSpec
 from .strategy import AutoShutdown, Strategy, affected
 from .table import Table
+from .tally import Tally
 
 Nested = Callable[[SupervisorSpec], Callable[..., Awaitable[object]]]
 
@@ -45,7 +44,7 @@ class Engine:
     born: bool = attrs.field(default=False, init=False)  # every child of the spec has started once
     gone: trio.Event = attrs.field(factory=trio.Event, init=False)
     _hard: bool = attrs.field(default=False, init=False)  # cancelled from outside: cancel at once, in order
-    _window: RestartWindow = attrs.field(init=False)
+    _tally: Tally = attrs.field(init=False)
     _lives: Lives = attrs.field(init=False)
     _left: list[Row] = attrs.field(factory=list, init=False)  # while stopping: those not yet seen gone, start order
     _deferred: list[tuple[Row, Incarnation, Exit]] = attrs.field(factory=list, init=False)  # endings during the first start
@@ -54,12 +53,12 @@ class Engine:
     def __attrs_post_init__(self) -> None:
         strategy = self.spec.strategy
         self.table = Table(self.path, dynamic=strategy is Strategy.SIMPLE_ONE_FOR_ONE, grouped=strategy.grouped)
-        self._window = RestartWindow(self.spec.max_restarts, self.spec.period_s)
+        self._tally = Tally(self.spec, self.chance)
 
     def take_limits(self, spec: SupervisorSpec) -> None:
         """Go on under `spec`: its limits and backoff count from now."""
         self.spec = spec
-        self._window.max_restarts, self._window.period_s = spec.max_restarts, spec.period_s
+        self._tally.go_on_under(spec)
 
     @property
     def stuck(self) -> int:
@@ -183,7 +182,8 @@ class Engine:
     def _after_no_life(self, row: Row, life: Incarnation, ended: Exit) -> None:
         """It ended before it had started."""
         if ended.kind is ExitKind.NORMAL:
-            self._finish(row)  # OTP's ignore: it declines to start
+            row.declined = True  # OTP's ignore
+            self._finish(row)
         elif not self.born and row.incarnation == 1:
             self._fail_birth(row, ended)
         elif row.by_operator:
@@ -210,32 +210,18 @@ class Engine:
             self._finish(row)
             self._auto_shutdown(row)
             return
-        backoff = self.backoff_of(row)
-        if life.started_at is not None and life.ended_at - life.started_at >= backoff.stable_s:
-            row.failures = row.consecutive = 0
-        delay_s = backoff.delay_s(row.failures, self.chance())
-        row.failures += 1
-        if ended.kind is ExitKind.UNAVAILABLE:
-            delay_s = _asked_for(ended, delay_s)
-        elif limit := self._passed_limit(row, ended, life.ended_at):
+        now = life.ended_at
+        delay_s = self._tally.delay_s(row, ended, None if life.started_at is None else now - life.started_at)
+        if limit := self._tally.passed_limit(row, ended, now):
             self._give_up(row, limit)
             return
-        used = self._window.used(life.ended_at)
+        used = self._tally.used(now)
         self.emit(RestartScheduled(row.path, row.failures, delay_s, used, self.spec.max_restarts, self.spec.period_s))
-        self._restart(row, life.ended_at + delay_s)
-
-    def _passed_limit(self, row: Row, ended: Exit, now: float) -> str | None:
-        row.consecutive += 1
-        if not self._window.record(now, ended.error):
-            return f"{self.spec.max_restarts} restarts in {self.spec.period_s:g} s"
-        most = self.spec.max_consecutive
-        if most is not None and row.consecutive > most:
-            return f"{most} failures in a row"
-        return None
+        self._restart(row, now + delay_s)
 
     def _give_up(self, row: Row, limit: str) -> None:
         self.emit(IntensityExceeded(self.path, row.spec.id, limit))
-        self.begin_stop(ExitReason.RESTART, RestartIntensityExceeded(row.spec.id, limit, self._window.causes()))
+        self.begin_stop(ExitReason.RESTART, RestartIntensityExceeded(row.spec.id, limit, self._tally.causes()))
 
     def _restart(self, row: Row, due_at: float) -> None:
         """The failed child comes back at `due_at`, and with it whomever the strategy names."""
@@ -280,6 +266,7 @@ class Engine:
         row.by_operator = True
         row.failures = row.consecutive = 0
         row.refusal = None
+        row.declined = False
         self.table.back_off(row, trio.current_time())
         ups = row.ups
         while row.ups == ups and row.state is not ChildState.STOPPED:
@@ -290,13 +277,8 @@ class Engine:
             raise StartFailed(row.spec.id) from row.refusal
         if self.stopping is not None:
             raise ActorStopped(self.path)
-        if row.held:  # terminated while it was starting
+        if not row.declined:  # taken down while it was starting, by an operator or, being temporary, with its siblings
             raise StartFailed(row.spec.id)
-
-    def backoff_of(self, row: Row) -> Backoff:
-        """The child's own backoff, else the supervisor's."""
-        own = None if isinstance(row.spec, SupervisorSpec) else row.spec.backoff
-        return own or self.spec.backoff
 
     def _start_of(self, row: Row) -> Callable[..., Awaitable[object]]:
         return self.nested(row.spec) if isinstance(row.spec, SupervisorSpec) else row.spec.start
@@ -318,10 +300,3 @@ def _worst(ended: Exit, is_it: Callable[[BaseException], bool]) -> BaseException
     error = ended.error
     assert error is not None  # noqa: S101 - these kinds always carry an exception
     return next(leaf for leaf in leaves(error) if is_it(leaf))
-
-
-def _asked_for(ended: Exit, delay_s: float) -> float:
-    """The longest `retry_after_s` among the `Unavailable`s, else the computed delay."""
-    asked = [leaf.retry_after_s for leaf in leaves(ended.error) if isinstance(leaf, Unavailable)] if ended.error else []
-    known = [seconds for seconds in asked if seconds is not None and seconds >= 0]  # NaN is no number of seconds either
-    return max(known) if known else delay_s

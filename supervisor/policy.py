@@ -59,6 +59,7 @@ class Row:
     held: bool = False  # an operator stopped it: no group restart revives it (D2)
     by_operator: bool = False  # the start under way was asked for by a call, which answers for its failure
     refusal: BaseException | None = None  # why that start failed
+    declined: bool = False  # its last life ended, without a fault, before it had started
     ups: int = 0  # how often it has started
 
     @property
@@ -78,13 +79,17 @@ class Row:
 
 
 def join_group(row: Row, due_at: float) -> None:
-    """Take `row` into a group restart that comes back at `due_at` (a sibling failed, the strategy reaches it)."""
-    row.by_operator = False  # from here on its failures are the supervisor's affair
+    """Take `row` into a group restart that comes back at `due_at` (a sibling failed, the strategy reaches it).
+
+    From here on its failures are the supervisor's affair, no longer those of an operator who asked for its start.
+    """
     if row.state.active:
         if row.goal in (Goal.UP, Goal.AGAIN):
+            row.by_operator = False
             row.goal = Goal.GONE if row.spec.restart is Restart.TEMPORARY else Goal.AGAIN
             row.due_at = due_at
     elif not row.held and row.spec.restart is not Restart.TEMPORARY:  # the finished are revived, as OTP does; not the held (D2)
+        row.by_operator = False
         row.state = ChildState.BACKOFF
         row.due_at = due_at
 
