@@ -82,8 +82,11 @@ async def live(
     *uses: Any,
     transport: Transport | None = None,
     up: bool = True,
+    orderly: bool = True,
 ) -> AsyncIterator[Live]:
     """Run a service of these actors, each named like its class or function, in lower case. `up`: wait for the link.
+
+    `orderly`: stop it in the end as SIGTERM would; otherwise it is cancelled.
 
     `table` is the config (see `support.process.config`); what it says of actors may leave out `use`.
     """
@@ -113,7 +116,9 @@ async def live(
                         await world.service.estate.link.wait_up()
                 yield world
             finally:
-                with trio.CancelScope(shield=True):
-                    await world.stop()
+                if orderly:
+                    with trio.CancelScope(shield=True):
+                        await world.stop()
+                nursery.cancel_scope.cancel()
     finally:
         log.close()

@@ -18,6 +18,8 @@ from typing import Final
 import attrs
 import trio
 
+from tars.actors.mqtt.pulse import Pulse
+
 CONNACK: Final = 2
 SUBACK: Final = 9
 PUBACK: Final = 4
@@ -37,6 +39,7 @@ class Proxy:
     _cut_before: dict[int, int] = attrs.field(factory=dict)
     _flowing: trio.Event = attrs.field(factory=trio.Event)
     _open: dict[trio.SocketStream, trio.CancelScope] = attrs.field(factory=dict)
+    _changed: Pulse = attrs.field(factory=Pulse)
 
     def cut(self) -> None:
         """Close every connection, in the orderly way of TCP."""
@@ -61,6 +64,11 @@ class Proxy:
         """End the next `times` connections on which the broker sends a packet of this type, without passing it on."""
         self._cut_before[packet_type] = times
 
+    async def closed_but(self, count: int) -> None:
+        """Return when no more than `count` connections are open."""
+        while len(self._open) > count:
+            await self._changed.wait()
+
     async def serve(self, client: trio.SocketStream) -> None:
         """One connection."""
         self.connections += 1
@@ -73,6 +81,7 @@ class Proxy:
             finally:
                 del self._open[client]
                 client.socket.close()
+                self._changed.beat()
 
     async def _relay(self, client: trio.SocketStream) -> None:
         try:
