@@ -7,7 +7,6 @@ for it, sleep until something changes or until the next moment written in the ta
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -21,7 +20,7 @@ from .policy import ChildState, Goal, Row, join_group, land
 from .restart import Exit, ExitKind, leaves, wants_restart
 from .spec import SupervisorSpec
 from .strategy import AutoShutdown, Strategy, affected
-from .table import Table
+from .table import Table, wait_until
 from .tally import Tally
 
 Nested = Callable[[SupervisorSpec], Callable[..., Awaitable[object]]]
@@ -80,7 +79,7 @@ class Engine:
                 if not self.born and self.stopping is None and not table.agenda.restless:
                     self._give_birth(unborn, on_born, now)
                 self._act(now)
-                await _wait(changed, min(table.agenda.next_due_at(now), self._lives.next_press_at()))
+                await wait_until(changed, min(table.agenda.next_due_at(now), self._lives.next_press_at()))
 
     def _give_birth(self, unborn: list[Row], on_born: Callable[[], None], now: float) -> None:
         if unborn:
@@ -282,17 +281,6 @@ class Engine:
 
     def _start_of(self, row: Row) -> Callable[..., Awaitable[object]]:
         return self.nested(row.spec) if isinstance(row.spec, SupervisorSpec) else row.spec.start
-
-
-async def _wait(changed: trio.Event, until: float) -> None:
-    """Until something changes, but not longer than to the moment `until`. What has changed already is not slept on."""
-    if changed.is_set():
-        return
-    if until == math.inf:
-        await changed.wait()
-    else:
-        with trio.move_on_at(until):
-            await changed.wait()
 
 
 def _worst(ended: Exit, is_it: Callable[[BaseException], bool]) -> BaseException:

@@ -6,6 +6,7 @@ the calls that wait for this row. What the rows call for is `agenda`, what an en
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import attrs
@@ -105,3 +106,14 @@ class Table:
     async def next_move(self, row: Row) -> None:
         """Wait until `row` changes."""
         await self._moves.setdefault(row, trio.Event()).wait()
+
+
+async def wait_until(changed: trio.Event, moment: float) -> None:
+    """Until something changes, but not longer than to `moment` (trio time). What has changed already is not slept on."""
+    if changed.is_set():
+        return
+    if moment == math.inf:
+        await changed.wait()
+    else:
+        with trio.move_on_at(moment):
+            await changed.wait()
