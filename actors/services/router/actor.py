@@ -24,12 +24,15 @@ from tars.actors.contracts.llm import (
     LLMResponse,
     LLMStreamDelta,
 )
+from tars.actors.contracts.movement import MovementStatusUpdate, MovementTestCommand, MovementTestRequest
 from tars.actors.contracts.stt import FinalTranscript
 from tars.actors.contracts.tts import EVENT_TYPE_SAY, TtsSay, TtsStatus
 from tars.actors.contracts.wake import WakeEvent
 
 from .environment import ENVIRONMENT
 from .gate import Gate
+from .metrics import Metrics
+from .movement import movement, movement_id
 from .readiness import Readiness
 from .replies import Outcome, Replies, Step, request_id
 from .rules import route
@@ -54,6 +57,7 @@ class Router(Actor):
         self.readiness = Readiness(self.settings)
         self.gate = Gate(self.settings)
         self.replies = Replies(self.settings)
+        self.metrics = Metrics()
 
     async def started(self, ctx: Context) -> None:
         """Old services watch this topic beside our health."""
@@ -105,7 +109,7 @@ class Router(Actor):
 
     @subscribe("stt/final")
     async def on_final(self, event: FinalTranscript, ctx: Context) -> None:
-        """A transcript: gate, live mode, rule, language model, in that order."""
+        """A transcript: gate, live mode, movement, rule, language model, in that order."""
         _check_id("message_id", event.message_id)
         _check_id("utt_id", event.utt_id)
         if len(event.text) > MAX_TRANSCRIPT_CHARS:
@@ -114,6 +118,11 @@ class Router(Actor):
         await self._say(verdict.says, event.message_id, ctx)
         if verdict.text is None:
             ctx.log.info("transcript_dropped" if verdict.reason in _DROPPED else "transcript_taken", reason=verdict.reason)
+            return
+        command = movement(verdict.text)
+        if command is not None:
+            request = MovementTestRequest(command=MovementTestCommand(command), request_id=movement_id(event.utt_id, uuid.uuid4().hex))
+            await ctx.publish(MovementTestRequest.PAIR.event_type, request, correlation_id=event.message_id)
             return
         now = time.localtime()
         ruled = route(
@@ -129,8 +138,14 @@ class Router(Actor):
             return
         question = self.replies.ask(request_id(event.utt_id, uuid.uuid4().hex), verdict.text, correlation_id=event.message_id)
         history = tuple(ConversationMessage(role=turn.role, content=turn.content) for turn in question.history)
-        request = LLMRequest(id=question.id, text=question.text, stream=True, conversation_history=history)
-        await ctx.publish(EVENT_TYPE_LLM_REQUEST, request, correlation_id=event.message_id)
+        asked = LLMRequest(id=question.id, text=question.text, stream=True, conversation_history=history)
+        await ctx.publish(EVENT_TYPE_LLM_REQUEST, asked, correlation_id=event.message_id)
+        self.metrics.asked(trio.current_time(), question.id)
+
+    @subscribe("movement/status", qos=0)
+    async def on_movement_status(self, event: MovementStatusUpdate, ctx: Context) -> None:
+        """What the body says of a command; for the log only."""
+        ctx.log.debug("movement_status", status=event.event, command=event.command, request_id=event.request_id)
 
     # -- answer ----------------------------------------------------------------------------------
 
@@ -140,6 +155,8 @@ class Router(Actor):
         _check_id("id", event.id)
         step = self.replies.delta(trio.current_time(), event.id, seq=event.seq, text=event.delta, done=event.done)
         await self._step(step, event.message_id, ctx)
+        if step.outcome is Outcome.FINISHED:
+            self._count_answer(event.id, ctx)
 
     @subscribe("llm/response")
     async def on_response(self, event: LLMResponse, ctx: Context) -> None:
@@ -149,11 +166,13 @@ class Router(Actor):
         if step.outcome is Outcome.FAILED:
             ctx.log.warning("llm_failed", request_id=event.id, error=(event.error or "")[:_SHOWN_CHARS])
         await self._step(step, event.message_id, ctx)
+        self._count_answer(event.id, ctx)
 
     @subscribe("llm/cancel")
     async def on_cancel(self, event: LLMCancel, ctx: Context) -> None:
         """Somebody cancels an answer. Our own cancels come back here too, and change nothing."""
         _check_id("id", event.id)
+        self.metrics.abandoned(event.id)
         await self._step(self.replies.cancel(event.id), event.message_id, ctx)
 
     @every(1.0)
@@ -161,6 +180,10 @@ class Router(Actor):
         """Speak what a broken-off stream has left."""
         for step in self.replies.expire(trio.current_time()):
             await self._step(step, uuid.uuid4().hex, ctx)
+
+    def _count_answer(self, request_id: str, ctx: Context) -> None:
+        if self.metrics.answered(trio.current_time(), request_id):
+            ctx.log.debug("router_metrics", **self.metrics.values())
 
     async def _step(self, step: Step, correlation_id: str, ctx: Context) -> None:
         if step.outcome in (Outcome.DESYNC, Outcome.ABANDONED) or step.lost or step.evicted:
@@ -182,6 +205,7 @@ class Router(Actor):
                 system_announce=say.system_announce or None,
             )
             await ctx.publish(EVENT_TYPE_SAY, spoken, correlation_id=say.correlation_id or correlation_id)
+            self.metrics.spoke()
 
 
 def _check_id(name: str, value: str | None) -> None:
