@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.cases import case
 from tars.supervisor import NO_BACKOFF, Backoff, SpecError
 
 SECONDS = st.floats(0, 1000, allow_subnormal=False)
@@ -24,6 +25,7 @@ def backoffs(draw: st.DrawFn) -> Backoff:
     )
 
 
+@case("B1")
 @given(backoffs(), st.integers(0, 5000), st.floats(0, 1, exclude_max=True))
 def test_a_delay_lies_between_the_jittered_floor_and_the_cap(backoff: Backoff, attempt: int, chance: float) -> None:
     delay_s = backoff.delay_s(attempt, chance)
@@ -36,6 +38,7 @@ def test_a_delay_lies_between_the_jittered_floor_and_the_cap(backoff: Backoff, a
     assert delay_s <= ceiling_s * (1 + 1e-9) + 1e-9
 
 
+@case("B1")
 def test_without_jitter_it_is_exactly_base_twice_base_up_to_the_cap() -> None:
     backoff = Backoff(initial_s=0.5, max_s=5.0, factor=2.0, jitter=0.0)
 
@@ -50,6 +53,7 @@ def test_without_jitter_it_never_shrinks(backoff: Backoff, chance: float) -> Non
     assert sorted(delays) == delays
 
 
+@case("B1")
 def test_full_jitter_reaches_from_nothing_to_the_ceiling() -> None:
     backoff = Backoff(initial_s=1.0, max_s=8.0, factor=2.0, jitter=1.0)
 
@@ -57,6 +61,7 @@ def test_full_jitter_reaches_from_nothing_to_the_ceiling() -> None:
     assert 0.0 < backoff.delay_s(3, 0.999) < 0.01
 
 
+@case("B1")
 @pytest.mark.parametrize("attempt", [1024, 10**6])
 def test_a_huge_attempt_is_the_cap_and_not_an_overflow(attempt: int) -> None:
     assert Backoff(initial_s=0.1, max_s=30.0, jitter=0.0).delay_s(attempt, 0.0) == 30.0

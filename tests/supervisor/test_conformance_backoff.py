@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_children import Behaviour, Boom, after, decline, fail_to_start, obey
 from support.sim_world import Sim, root, states
@@ -14,9 +15,10 @@ STRATEGIES = [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
 PLAIN = Backoff(initial_s=1, max_s=8, factor=2, jitter=0, stable_s=100)
 
 
+@case("B1")
 @seeds(200)
 async def test_delays_double_up_to_the_cap(world: Sim) -> None:
-    """B1: with no jitter exactly base, 2 base, ..., cap."""
+    """With no jitter exactly base, 2 base, ..., cap."""
     async with world.running(root(world.child("a", *[after(0, Boom())] * 6, obey), max_restarts=100, backoff=PLAIN)):
         await trio.sleep(1000)
 
@@ -25,10 +27,11 @@ async def test_delays_double_up_to_the_cap(world: Sim) -> None:
         assert world.times("start", "a") == [0, 1, 3, 7, 15, 23, 31]
 
 
+@case("B1")
 @pytest.mark.parametrize("ending", [Boom(), Unavailable("x")], ids=["crash", "Unavailable"])
 @seeds(200)
 async def test_the_delay_that_is_told_is_the_delay_that_is_waited(world: Sim, ending: Exception) -> None:
-    """B1 (prefect#22979)."""
+    """See prefect#22979."""
     backoff = Backoff(initial_s=1, max_s=5, factor=3, jitter=0.5, stable_s=1000)
     async with world.running(
         root(world.child("a", *[after(1, ending), fail_to_start(ending, 2)] * 5, obey), max_restarts=100, backoff=backoff)
@@ -44,9 +47,9 @@ async def test_the_delay_that_is_told_is_the_delay_that_is_waited(world: Sim, en
             assert ceiling_s * 0.5 <= delay_s <= ceiling_s
 
 
+@case("B1")
 @seeds(200)
 async def test_two_children_that_fail_together_do_not_come_back_together(world: Sim) -> None:
-    """B1."""
     async with world.running(root(world.child("a"), world.child("b"), backoff=Backoff(initial_s=10, max_s=10))):
         world.end("a", Boom())
         world.end("b", Boom())
@@ -56,6 +59,7 @@ async def test_two_children_that_fail_together_do_not_come_back_together(world: 
         assert first != second
 
 
+@case("B1")
 @seeds(200)
 async def test_a_childs_own_backoff_wins_over_its_supervisors(world: Sim) -> None:
     children = world.child("a", backoff=Backoff(initial_s=7, max_s=7, jitter=0)), world.child("b")
@@ -66,19 +70,20 @@ async def test_a_childs_own_backoff_wins_over_its_supervisors(world: Sim) -> Non
         assert [event.delay_s for event in world.events(RestartScheduled)] == [7, 1]
 
 
+@case("B3")
 @pytest.mark.parametrize(("ran_s", "delays"), [(99.5, [1, 2, 4]), (100.0, [1, 1, 1])])
 @seeds(200)
 async def test_only_a_stable_run_starts_the_delays_over(world: Sim, ran_s: float, delays: list[float]) -> None:
-    """B3."""
     async with world.running(root(world.child("a", *[after(ran_s, Boom())] * 3, obey), max_restarts=100, backoff=PLAIN)):
         await trio.sleep(1000)
 
         assert [event.delay_s for event in world.events(RestartScheduled)] == delays
 
 
+@case("B3")
 @seeds(200)
 async def test_time_spent_in_a_failing_start_is_no_stable_run(world: Sim) -> None:
-    """B3: only a run counts, and a run begins with started()."""
+    """Only a run counts, and a run begins with started()."""
     async with world.running(
         root(world.child("a", after(0, Boom()), *[fail_to_start(Boom(), 500)] * 3, obey), max_restarts=100, backoff=PLAIN)
     ):
@@ -87,6 +92,7 @@ async def test_time_spent_in_a_failing_start_is_no_stable_run(world: Sim) -> Non
         assert [event.delay_s for event in world.events(RestartScheduled)] == [1, 2, 4, 8]
 
 
+@case("B3")
 @seeds(200)
 async def test_an_operators_start_begins_the_delays_anew(world: Sim) -> None:
     async with world.running(root(world.child("a", *[after(0, Boom())] * 3, obey), max_restarts=100, backoff=PLAIN)) as sup:
@@ -98,10 +104,11 @@ async def test_an_operators_start_begins_the_delays_anew(world: Sim) -> None:
         assert [event.delay_s for event in world.events(RestartScheduled)] == [1, 2, 4, 1]
 
 
+@case("B2")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @seeds(200)
 async def test_a_child_whose_first_delayed_restart_fails_is_tried_again(world: Sim, strategy: Strategy) -> None:
-    """B2 (rabbitmq-common#201: lost for ever)."""
+    """In rabbitmq-common#201 it was lost for ever."""
     script: list[Behaviour] = [obey, fail_to_start(Boom()), fail_to_start(Unavailable("x")), obey]
     async with world.running(root(world.child("a"), world.child("b", *script), strategy=strategy, backoff=PLAIN)) as sup:
         world.end("b", Boom())
@@ -124,10 +131,11 @@ def trouble(world: Sim) -> list[Behaviour]:
     return [obey, *world.random.choices(kinds, k=world.random.randint(0, 8)), obey]
 
 
+@case("B2")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @seeds(200)
 async def test_no_sequence_of_failures_loses_a_child(world: Sim, strategy: Strategy) -> None:
-    """B2: running, in backoff with a live timer, given up, or stopped by API: no fifth state."""
+    """Running, in backoff with a live timer, given up, or stopped by API: no fifth state."""
     names = "abcd"
     spec = root(*(world.child(name, *trouble(world)) for name in names), strategy=strategy, max_restarts=10_000, backoff=PLAIN)
     held: set[str] = set()
@@ -160,6 +168,7 @@ async def test_no_sequence_of_failures_loses_a_child(world: Sim, strategy: Strat
         assert {name: ChildState.STOPPED if name in held else ChildState.RUNNING for name in names} == states(sup)
 
 
+@case("O2")
 @seeds(200)
 async def test_a_restart_that_declines_ends_the_retries(world: Sim) -> None:
     async with world.running(root(world.child("a", obey, decline), restart=Restart.PERMANENT)) as sup:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds, sim
 from support.sim_children import Boom, after, fail_to_start, hang_in_start, obey, start_slowly, swallow_cancel, tidy_up, trap
 from support.sim_world import Sim, root, states
@@ -29,9 +30,9 @@ from tars.supervisor import (
 SLOW = Backoff(initial_s=2, max_s=4, jitter=0.5)
 
 
+@case("B7", "D4")
 @seeds(200)
 async def test_cancelled_from_outside_it_stops_in_reverse_order_and_lets_the_cancellation_through(world: Sim) -> None:
-    """B7, D4."""
     inner = SupervisorSpec("s", [world.child("b", tidy_up(1)), world.child("c", tidy_up(2))])
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
@@ -46,6 +47,7 @@ async def test_cancelled_from_outside_it_stops_in_reverse_order_and_lets_the_can
     assert [event.path for event in world.events(SupervisorStopped)] == ["root/s", "root"]
 
 
+@case("B7")
 @seeds(200)
 async def test_cancelled_from_outside_it_does_not_wait_for_a_child_to_answer(world: Sim) -> None:
     """A hard stop: children that trap exits are cancelled without being given their grace."""
@@ -59,6 +61,7 @@ async def test_cancelled_from_outside_it_does_not_wait_for_a_child_to_answer(wor
     assert trio.current_time() == 0
 
 
+@case("B7")
 @seeds(200)
 async def test_cancelled_in_the_middle_of_a_stop_it_hurries(world: Sim) -> None:
     with trio.CancelScope() as scope:
@@ -74,9 +77,9 @@ async def test_cancelled_in_the_middle_of_a_stop_it_hurries(world: Sim) -> None:
     assert trio.current_time() == 5
 
 
+@case("A1", "B7")
 @seeds(200)
 async def test_cancelled_while_starting_it_stops_what_is_up_and_starts_nothing_more(world: Sim) -> None:
-    """A1, B7."""
     with trio.move_on_after(5) as scope:
         async with trio.open_nursery() as nursery:
             await world.start(nursery, root(world.child("a", tidy_up(1)), world.child("b", hang_in_start), world.child("c")))
@@ -86,9 +89,10 @@ async def test_cancelled_while_starting_it_stops_what_is_up_and_starts_nothing_m
     assert world.starts("c") == 0
 
 
+@case("D4")
 @seeds(200)
 async def test_a_swallowed_cancellation_does_not_stop_the_stop(world: Sim) -> None:
-    """D4: outer cancellation goes through even when a child eats its own."""
+    """Outer cancellation goes through even when a child eats its own."""
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
             await world.start(nursery, root(world.child("a", swallow_cancel), world.child("b", tidy_up(0))))
@@ -99,9 +103,10 @@ async def test_a_swallowed_cancellation_does_not_stop_the_stop(world: Sim) -> No
     assert (world.starts("a"), world.starts("b")) == (1, 1)
 
 
+@case("A7")
 @seeds(200)
 async def test_a_real_failure_is_not_hidden_by_the_cancellation_it_causes(world: Sim) -> None:
-    """A7: giving up inside a program's own nursery: the error, and nothing but the error, comes out."""
+    """Giving up inside a program's own nursery: the error, and nothing but the error, comes out."""
     with pytest.RaisesGroup(RestartIntensityExceeded):
         async with trio.open_nursery() as nursery:
             await world.start(nursery, root(world.child("a"), world.child("b", tidy_up(1)), max_restarts=0))
@@ -155,9 +160,10 @@ def assert_ended_in_order(world: Sim) -> None:
     assert ends[-1:] == ["root"] * bool(ends)
 
 
+@case("B7")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_cancelled_at_any_step_nothing_is_left_and_the_cancellation_comes_through(strategy: Strategy) -> None:
-    """B7: every task step of a busy life, one run for each."""
+    """Every task step of a busy life, one run for each."""
     scenario = functools.partial(everything, strategy=strategy)
     for seed in range(7):
         for step in range(1 + seed, sim(seed, scenario).steps + 1, 7):
@@ -167,15 +173,16 @@ def test_cancelled_at_any_step_nothing_is_left_and_the_cancellation_comes_throug
             assert_ended_in_order(world)
 
 
+@case("B8")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_same_seed_gives_the_same_life_a_hundred_times(strategy: Strategy) -> None:
-    """B8."""
     scenario = functools.partial(everything, strategy=strategy)
     traces = {tuple(sim(11, scenario).render()) for _ in range(100)}
 
     assert len(traces) == 1
 
 
+@case("O4", "B7")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_no_interleaving_leaves_anything_behind(strategy: Strategy) -> None:
     scenario = functools.partial(everything, strategy=strategy)
@@ -183,9 +190,10 @@ def test_no_interleaving_leaves_anything_behind(strategy: Strategy) -> None:
         assert_ended_in_order(sim(seed, scenario))
 
 
+@case("B7")
 @seeds(200)
 async def test_cleanups_run_in_reverse_order_whenever_the_cancellation_comes(world: Sim) -> None:
-    """B7: at a random moment of a tree under restarts, those that are up go in reverse start order."""
+    """At a random moment of a tree under restarts, those that are up go in reverse start order."""
     names = "abcde"
     spec = root(*(world.child(name, obey, tidy_up(1)) for name in names), strategy=Strategy.REST_FOR_ONE, backoff=SLOW, max_restarts=100)
     cancelled_at = world.random.uniform(0, 12)

@@ -7,6 +7,7 @@ import functools
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_children import Boom, Life, decline, fail_to_start, obey, start_slowly, tidy_up
 from support.sim_world import Sim, root, states
@@ -26,9 +27,9 @@ from tars.supervisor import (
 )
 
 
+@case("A14")
 @seeds(200)
 async def test_start_child_answers_by_what_is_there(world: Sim) -> None:
-    """A14."""
     async with world.running(root(world.child("a"))) as sup:
         with pytest.raises(AlreadyStarted):
             await sup.start_child(world.child("a"))
@@ -41,9 +42,9 @@ async def test_start_child_answers_by_what_is_there(world: Sim) -> None:
         assert states(sup) == {"a": ChildState.RUNNING}
 
 
+@case("A14")
 @seeds(200)
 async def test_a_start_child_that_fails_leaves_no_spec_and_costs_nothing(world: Sim) -> None:
-    """A14."""
     bug = Boom("no")
     async with world.running(root(world.child("a"), max_restarts=0)) as sup:
         with pytest.raises(StartFailed) as failure:
@@ -56,6 +57,7 @@ async def test_a_start_child_that_fails_leaves_no_spec_and_costs_nothing(world: 
         assert world.starts("b") == 1
 
 
+@case("A14")
 @seeds(200)
 async def test_a_restart_child_that_fails_leaves_the_child_stopped_and_costs_nothing(world: Sim) -> None:
     """OTP: the error is the caller's, the spec stays."""
@@ -70,9 +72,9 @@ async def test_a_restart_child_that_fails_leaves_the_child_stopped_and_costs_not
         assert states(sup) == {"b": ChildState.RUNNING, "a": ChildState.RUNNING}
 
 
+@case("A14")
 @seeds(200)
 async def test_the_refusals_of_an_unknown_a_running_and_a_stopped_child(world: Sim) -> None:
-    """A14."""
     async with world.running(root(world.child("a"))) as sup:
         for call in (sup.terminate_child, sup.restart_child, sup.delete_child):
             with pytest.raises(NotFound):
@@ -87,9 +89,9 @@ async def test_the_refusals_of_an_unknown_a_running_and_a_stopped_child(world: S
         assert states(sup) == {"a": ChildState.STOPPED}
 
 
+@case("A14")
 @seeds(200)
 async def test_children_are_listed_newest_first_and_counted_by_kind(world: Sim) -> None:
-    """A14."""
     inner = SupervisorSpec("inner", [world.child("x")])
     async with world.running(root(world.child("a"), inner, world.child("b"))) as sup:
         await sup.start_child(world.child("c"))
@@ -105,6 +107,7 @@ async def test_children_are_listed_newest_first_and_counted_by_kind(world: Sim) 
         assert (counts.specs, counts.active, counts.supervisors, counts.workers) == (4, 3, 1, 3)
 
 
+@case("A14")
 @seeds(200)
 async def test_two_who_start_the_same_child_get_one_child(world: Sim) -> None:
     async with world.running(root()) as sup:
@@ -124,6 +127,7 @@ async def test_two_who_start_the_same_child_get_one_child(world: Sim) -> None:
         assert world.starts("a") == 1
 
 
+@case("A14")
 @seeds(200)
 async def test_two_who_terminate_the_same_child_are_both_answered_when_it_is_gone(world: Sim) -> None:
     async with world.running(root(world.child("a", tidy_up(3)))) as sup:
@@ -138,9 +142,10 @@ async def test_two_who_terminate_the_same_child_are_both_answered_when_it_is_gon
             nursery.start_soon(end)
 
 
+@case("B7")
 @seeds(200)
 async def test_a_caller_that_gives_up_leaves_a_supervisor_in_order(world: Sim) -> None:
-    """B7: a cancelled call neither loses the child nor doubles it."""
+    """A cancelled call neither loses the child nor doubles it."""
     async with world.running(root(world.child("a", tidy_up(3)))) as sup:
         with trio.move_on_after(1):
             await sup.terminate_child("a")
@@ -154,6 +159,7 @@ async def test_a_caller_that_gives_up_leaves_a_supervisor_in_order(world: Sim) -
         assert world.alive() == list(listed)
 
 
+@case("A14")
 @seeds(200)
 async def test_a_child_added_at_run_time_lives_by_the_same_rules(world: Sim) -> None:
     async with world.running(root(world.child("a"), strategy=Strategy.REST_FOR_ONE)) as sup:
@@ -165,9 +171,9 @@ async def test_a_child_added_at_run_time_lives_by_the_same_rules(world: Sim) -> 
         assert states(sup) == {"b": ChildState.RUNNING, "a": ChildState.RUNNING}
 
 
+@case("A16", "A17")
 @seeds(200)
 async def test_a_child_that_no_parent_can_hold_is_refused_before_anything_starts(world: Sim) -> None:
-    """A16, A17."""
     async with world.running(root(world.child("a"))) as sup:
         with pytest.raises(SpecError, match="significant"):
             await sup.start_child(world.child("b", restart=Restart.TRANSIENT, significant=True))
@@ -176,6 +182,7 @@ async def test_a_child_that_no_parent_can_hold_is_refused_before_anything_starts
         assert states(sup) == {"a": ChildState.RUNNING}
 
 
+@case("O2")
 @seeds(200)
 async def test_start_child_with_a_child_that_declines_keeps_its_spec(world: Sim) -> None:
     async with world.running(root()) as sup:
@@ -185,6 +192,7 @@ async def test_start_child_with_a_child_that_declines_keeps_its_spec(world: Sim)
         assert states(sup) == {"a": ChildState.STOPPED}
 
 
+@case("A9", "A14")
 @seeds(200)
 async def test_queries_are_answered_at_any_moment(world: Sim) -> None:
     """Listing and counting never wait, and never disagree, whatever is under way."""
@@ -216,6 +224,7 @@ async def test_the_value_given_to_started_is_the_childs_own_affair(world: Sim) -
         assert states(sup) == {"a": ChildState.RUNNING}
 
 
+@case("O4")
 @seeds(200)
 async def test_terminating_reports_the_life_it_ended(world: Sim) -> None:
     async def idle(life: Life) -> None:

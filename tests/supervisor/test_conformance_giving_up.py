@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_children import Behaviour, Boom, after, fail_to_start, obey, tidy_up, trap
 from support.sim_world import Sim, root, states
@@ -28,6 +29,7 @@ from tars.supervisor import (
 STRATEGIES = [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
 
 
+@case("A6", "D5")
 @pytest.mark.parametrize(
     ("max_restarts", "period_s", "times", "verdict"),
     [
@@ -42,7 +44,6 @@ STRATEGIES = [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
 )
 @seeds(200)
 async def test_gives_up_at_exactly(world: Sim, max_restarts: int, period_s: float, times: list[float], verdict: float | None) -> None:
-    """A6."""
 
     async def crash(sup: Supervisor) -> None:
         for moment in times:
@@ -57,9 +58,10 @@ async def test_gives_up_at_exactly(world: Sim, max_restarts: int, period_s: floa
     assert world.starts("a") == len(times) + (1 if verdict is None else 0)
 
 
+@case("A6")
 @seeds(200)
 async def test_all_children_share_one_window(world: Sim) -> None:
-    """A6: 2 in 3600 s: a, b, then any: the third is not restarted."""
+    """2 in 3600 s: a, b, then any: the third is not restarted."""
 
     async def crash(_: Supervisor) -> None:
         for name in "abc":
@@ -73,10 +75,10 @@ async def test_all_children_share_one_window(world: Sim) -> None:
     assert [str(cause) for cause in failure.causes] == ["a", "b", "c"]
 
 
+@case("A7")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @seeds(200)
 async def test_giving_up_stops_the_survivors_in_reverse_with_their_grace_and_then_fails(world: Sim, strategy: Strategy) -> None:
-    """A7."""
     bug = Boom("b")
     spec = root(
         world.child("a", tidy_up(1)),
@@ -109,6 +111,7 @@ async def test_giving_up_stops_the_survivors_in_reverse_with_their_grace_and_the
     assert kinds == ["ChildExited", "IntensityExceeded", "ChildExited", "ChildExited", "ChildExited", "SupervisorStopped"]
 
 
+@case("A7")
 @seeds(200)
 async def test_giving_up_comes_out_of_supervise_bare(world: Sim) -> None:
     with pytest.raises(RestartIntensityExceeded) as failure:
@@ -117,10 +120,11 @@ async def test_giving_up_comes_out_of_supervise_bare(world: Sim) -> None:
     assert len(failure.value.causes) == 4
 
 
+@case("A8")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @seeds(200)
 async def test_restarts_that_fail_are_counted_one_by_one(world: Sim, strategy: Strategy) -> None:
-    """A8: 4 in 3600 s, every restart of b raises in its start: gives up on the fifth."""
+    """4 in 3600 s, every restart of b raises in its start: gives up on the fifth."""
     script = [obey, *(fail_to_start(Boom(str(n))) for n in (2, 3, 4, 5)), fail_to_start(Boom("too many"))]
     spec = root(world.child("a"), world.child("b", *script), world.child("c"), strategy=strategy, max_restarts=4, period_s=3600)
 
@@ -137,6 +141,7 @@ async def test_restarts_that_fail_are_counted_one_by_one(world: Sim, strategy: S
     assert [event.in_start for event in world.events(ChildExited) if event.path == "root/b"] == [False, True, True, True, True]
 
 
+@case("A6", "A14")
 @seeds(200)
 async def test_an_operators_calls_cost_no_restart(world: Sim) -> None:
     """Initial failures, restart_child and failed start_child do not count."""
@@ -151,6 +156,7 @@ async def test_an_operators_calls_cost_no_restart(world: Sim) -> None:
         assert world.events(RestartScheduled) == []
 
 
+@case("A7")
 @seeds(200)
 async def test_giving_up_does_not_wait_for_a_backoff(world: Sim) -> None:
     slow = Backoff(initial_s=1000, max_s=1000, jitter=0)
@@ -167,9 +173,10 @@ async def test_giving_up_does_not_wait_for_a_backoff(world: Sim) -> None:
     assert world.starts("a") == 1
 
 
+@case("D7")
 @seeds(200)
 async def test_consecutive_failures_are_a_second_limit(world: Sim) -> None:
-    """D7: a 3-in-5-s window never fills when a crash comes every 20 s."""
+    """A 3-in-5-s window never fills when a crash comes every 20 s."""
     spec = root(
         world.child("a", after(20, Boom())),
         max_consecutive=3,
@@ -184,10 +191,11 @@ async def test_consecutive_failures_are_a_second_limit(world: Sim) -> None:
     assert "5 s" not in failure.limit
 
 
+@case("B3")
 @pytest.mark.parametrize(("ran_s", "survives"), [(9.875, False), (10.0, True), (11.0, True)])
 @seeds(200)
 async def test_only_a_run_of_the_stable_period_gives_the_consecutive_budget_back(world: Sim, ran_s: float, survives: bool) -> None:
-    """B3 (firstmate#2942)."""
+    """See firstmate#2942."""
     script = [after(ran_s, Boom())] * 30
     spec = root(world.child("a", *script, obey), max_consecutive=3, backoff=Backoff(initial_s=0, max_s=0, jitter=0, stable_s=10))
 
@@ -201,9 +209,10 @@ async def test_only_a_run_of_the_stable_period_gives_the_consecutive_budget_back
     assert world.starts("a") == (31 if survives else 4)
 
 
+@case("D7")
 @seeds(200)
 async def test_consecutive_failures_are_counted_per_child(world: Sim) -> None:
-    """D7: three children that fail twice each are no child that fails six times."""
+    """Three children that fail twice each are no child that fails six times."""
     twice: list[Behaviour] = [after(20, Boom()), after(20, Boom()), obey]
     async with world.running(root(*(world.child(name, *twice) for name in "abc"), max_restarts=9, max_consecutive=2)) as sup:
         await trio.sleep(100)
@@ -211,10 +220,11 @@ async def test_consecutive_failures_are_counted_per_child(world: Sim) -> None:
         assert set(states(sup).values()) == {ChildState.RUNNING}
 
 
+@case("D6", "D7")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @seeds(200)
 async def test_unavailable_costs_neither_limit(world: Sim, strategy: Strategy) -> None:
-    """D6, D7: running or in start, a missing outside restarts for ever."""
+    """Running or in start, a missing outside restarts for ever."""
     script: list[Behaviour] = [after(0.1, Unavailable("x"))] * 10 + [fail_to_start(Unavailable("x"))] * 10 + [obey]
     spec = root(world.child("a", *script), world.child("b"), strategy=strategy, max_restarts=0, max_consecutive=0)
     async with world.running(spec) as sup:
@@ -225,6 +235,7 @@ async def test_unavailable_costs_neither_limit(world: Sim, strategy: Strategy) -
         assert {event.used for event in world.events(RestartScheduled)} == {0}
 
 
+@case("D6")
 @seeds(200)
 async def test_unavailable_says_itself_when_to_come_back(world: Sim) -> None:
     spec = root(world.child("a", after(0, Unavailable("x", retry_after_s=7.5)), obey))
@@ -235,19 +246,21 @@ async def test_unavailable_says_itself_when_to_come_back(world: Sim) -> None:
         assert [event.delay_s for event in world.events(RestartScheduled)] == [7.5]
 
 
+@case("D6")
 @seeds(200)
 async def test_a_bug_beside_unavailable_still_costs(world: Sim) -> None:
-    """D6: losing the broker costs nothing, a bug in the connection actor does."""
+    """Losing the broker costs nothing, a bug in the connection actor does."""
     both = ExceptionGroup("both", [Unavailable("x"), Boom()])
     (failure,) = await world.outcome(root(world.child("a", after(1, both)), max_restarts=0))
 
     assert isinstance(failure, RestartIntensityExceeded)
 
 
+@case("D7")
 @pytest.mark.parametrize("restart", Restart)
 @seeds(200)
 async def test_escalate_gives_up_without_a_restart_at_every_level(world: Sim, restart: Restart) -> None:
-    """D7: it bypasses both limits."""
+    """It bypasses both limits."""
     inner = SupervisorSpec("inner", [world.child("a", tidy_up(1)), world.child("b", restart=restart)], max_restarts=50)
     middle = SupervisorSpec("middle", [inner, world.child("c", tidy_up(1))], max_restarts=50)
     word = Escalate("refused credentials")
@@ -266,6 +279,7 @@ async def test_escalate_gives_up_without_a_restart_at_every_level(world: Sim, re
     assert [event.path for event in world.events(SupervisorStopped)] == ["root/middle/inner", "root/middle", "root"]
 
 
+@case("D7")
 @seeds(200)
 async def test_escalate_out_of_a_restarts_start_gives_up_at_once(world: Sim) -> None:
     async def crash(_: Supervisor) -> None:

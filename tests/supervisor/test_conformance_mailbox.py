@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_children import Behaviour, Boom, Life, decline, tidy_up
 from support.sim_world import Sim, root
@@ -47,9 +48,10 @@ def reader(mailbox: Mailbox[object], handle: Callable[[object, int], None]) -> B
     return run
 
 
+@case("B4")
 @seeds(200)
 async def test_a_restart_loses_no_message_and_keeps_their_order(world: Sim) -> None:
-    """B4: the one in hand is tried again, with its attempt counted."""
+    """The one in hand is tried again, with its attempt counted."""
     mailbox: Mailbox[object] = Mailbox(100)
     handled: list[tuple[object, int]] = []
 
@@ -68,9 +70,10 @@ async def test_a_restart_loses_no_message_and_keeps_their_order(world: Sim) -> N
     assert (10, 10, 0, 0) == (now.accepted, now.done, now.queued, now.in_hand)
 
 
+@case("B4")
 @seeds(200)
 async def test_senders_never_notice_a_restart(world: Sim) -> None:
-    """B4: mailboxes outlive incarnations; overflow during backoff goes by policy."""
+    """Mailboxes outlive incarnations; overflow during backoff goes by policy."""
     mailbox: Mailbox[object] = Mailbox(3, Overflow.DEAD_LETTER, on_evicted=lambda item, reason: world.note("evicted", str(item), reason))
     handled: list[object] = []
     script = reader(mailbox, lambda item, _: handled.append(item))
@@ -89,6 +92,7 @@ async def test_senders_never_notice_a_restart(world: Sim) -> None:
     assert world.words("evicted") == ["evicted 3 overflow", "evicted 4 overflow"]
 
 
+@case("B6")
 @seeds(200)
 async def test_a_question_is_answered(world: Sim) -> None:
     mailbox: Mailbox[object] = Mailbox(3)
@@ -105,9 +109,10 @@ async def takes_and_obeys(life: Life, mailbox: Mailbox[object]) -> None:
             await life.obey()
 
 
+@case("B6")
 @seeds(200)
 async def test_a_question_to_an_actor_that_crashes_is_answered_at_once(world: Sim) -> None:
-    """B6: not after the timeout."""
+    """Not after the timeout."""
     mailbox: Mailbox[object] = Mailbox(3)
     async with world.running(root(world.child("a", lambda life: takes_and_obeys(life, mailbox)))):
         async with trio.open_nursery() as nursery:
@@ -124,9 +129,9 @@ async def test_a_question_to_an_actor_that_crashes_is_answered_at_once(world: Si
         assert world.times("told") == [5]
 
 
+@case("B6")
 @seeds(200)
 async def test_a_question_to_an_actor_in_backoff_is_refused_at_once(world: Sim) -> None:
-    """B6."""
     mailbox: Mailbox[object] = Mailbox(3)
     spec = root(world.child("a", lambda life: takes_and_obeys(life, mailbox)), backoff=Backoff(initial_s=10, max_s=10, jitter=0))
     async with world.running(spec):
@@ -139,9 +144,9 @@ async def test_a_question_to_an_actor_in_backoff_is_refused_at_once(world: Sim) 
         assert trio.current_time() == 0
 
 
+@case("B6")
 @seeds(200)
 async def test_a_question_to_an_actor_that_ended_for_good_is_refused_at_once(world: Sim) -> None:
-    """B6."""
     mailbox: Mailbox[object] = Mailbox(3)
     child = world.child("a", lambda life: takes_and_obeys(life, mailbox), restart=Restart.TEMPORARY)
     async with world.running(root(child)):
@@ -154,9 +159,10 @@ async def test_a_question_to_an_actor_that_ended_for_good_is_refused_at_once(wor
         assert trio.current_time() == 0
 
 
+@case("B6")
 @seeds(200)
 async def test_a_question_put_while_the_supervisor_stops_is_told_that_nobody_will_come(world: Sim) -> None:
-    """B6: the reader was in backoff when the stop began; the question is asked, or already waiting, while a sibling cleans up."""
+    """The reader was in backoff when the stop began; the question is asked, or already waiting, while a sibling cleans up."""
     mailbox: Mailbox[object] = Mailbox(3)
     spec = root(world.child("b", tidy_up(5)), world.child("a", lambda life: takes_and_obeys(life, mailbox)), backoff=MINUTE)
     async with world.running(spec) as sup:
@@ -175,9 +181,9 @@ async def test_a_question_put_while_the_supervisor_stops_is_told_that_nobody_wil
         assert trio.current_time() == 5
 
 
+@case("A9", "B6")
 @seeds(200)
 async def test_a_reader_that_an_operator_terminates_in_backoff_has_stopped(world: Sim) -> None:
-    """B6, A9."""
     mailbox: Mailbox[object] = Mailbox(3)
     async with world.running(root(world.child("a", lambda life: takes_and_obeys(life, mailbox)), backoff=MINUTE)) as sup:
         mailbox.send_nowait("work")
@@ -188,9 +194,10 @@ async def test_a_reader_that_an_operator_terminates_in_backoff_has_stopped(world
         assert mailbox.reader is ReaderState.STOPPED
 
 
+@case("B6")
 @seeds(200)
 async def test_a_reader_whose_restart_declines_has_stopped(world: Sim) -> None:
-    """B6: the incarnation that was to follow never read, and never will."""
+    """The incarnation that was to follow never read, and never will."""
     mailbox: Mailbox[object] = Mailbox(3)
     async with world.running(root(world.child("a", lambda life: takes_and_obeys(life, mailbox), decline))):
         mailbox.send_nowait("work")
@@ -200,9 +207,10 @@ async def test_a_reader_whose_restart_declines_has_stopped(world: Sim) -> None:
         assert mailbox.reader is ReaderState.STOPPED
 
 
+@case("B6")
 @seeds(200)
 async def test_a_reader_that_restarts_many_times_is_reported_once_each_time(world: Sim) -> None:
-    """B6: what one life was asked to tell, the next one tells, and nobody hears it twice."""
+    """What one life was asked to tell, the next one tells, and nobody hears it twice."""
     mailbox: Mailbox[object] = Mailbox(3)
     told: list[int] = []
     async with world.running(root(world.child("a", lambda life: takes_and_obeys(life, mailbox)), max_restarts=50)):
@@ -222,6 +230,7 @@ async def test_a_reader_that_restarts_many_times_is_reported_once_each_time(worl
     assert list(range(10)) == told
 
 
+@case("B6")
 @seeds(200)
 async def test_a_question_nobody_answers_in_time_is_too_slow(world: Sim) -> None:
     mailbox: Mailbox[object] = Mailbox(3)
@@ -232,6 +241,7 @@ async def test_a_question_nobody_answers_in_time_is_too_slow(world: Sim) -> None
         assert trio.current_time() == 2
 
 
+@case("B6")
 @seeds(200)
 async def test_a_question_that_finds_no_room_is_too_slow_and_leaves_nothing(_: Sim) -> None:
     mailbox: Mailbox[object] = Mailbox(1)
@@ -243,6 +253,7 @@ async def test_a_question_that_finds_no_room_is_too_slow_and_leaves_nothing(_: S
     assert mailbox.statistics().accepted == 1
 
 
+@case("B6")
 @seeds(200)
 async def test_a_question_to_a_mailbox_that_closes_is_answered(_: Sim) -> None:
     mailbox: Mailbox[object] = Mailbox(1)
@@ -262,10 +273,11 @@ async def test_a_question_to_a_mailbox_that_closes_is_answered(_: Sim) -> None:
         await ask(mailbox, "who?", 60)
 
 
+@case("B6")
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
 @seeds(200)
 async def test_a_child_that_asks_its_sibling_while_all_are_stopped_holds_nothing_up(world: Sim, strategy: Strategy) -> None:
-    """B6 (kameo's deadlock): the answerer, started later, is gone first; the asker learns it before its timeout."""
+    """Kameo's deadlock: the answerer, started later, is gone first; the asker learns it before its timeout."""
     mailbox: Mailbox[object] = Mailbox(3)
     answers: list[str] = []
 
@@ -288,6 +300,7 @@ async def test_a_child_that_asks_its_sibling_while_all_are_stopped_holds_nothing
         assert answers == ["ActorStopped"]
 
 
+@case("B7")
 @seeds(200)
 async def test_cancelling_a_question_lets_the_cancellation_through(world: Sim) -> None:
     mailbox: Mailbox[object] = Mailbox(3)

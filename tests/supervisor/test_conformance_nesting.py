@@ -8,6 +8,7 @@ import attrs
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_children import Boom, fail_to_start, obey, tidy_up
 from support.sim_world import Sim, root, states
@@ -53,10 +54,11 @@ def inner(name: str, *children: ChildSpec | SupervisorSpec, **spec: object) -> S
     return SupervisorSpec(name, children, **{"backoff": NO_BACKOFF, **spec})  # type: ignore[arg-type]
 
 
+@case("D1")
 @pytest.mark.parametrize("restart", [Restart.PERMANENT, Restart.TRANSIENT])
 @seeds(200)
 async def test_a_supervisor_that_gave_up_is_restarted_by_its_parent(world: Sim, restart: Restart) -> None:
-    """D1: giving up is abnormal to every parent, so a transient supervisor comes back, unlike OTP's."""
+    """Giving up is abnormal to every parent, so a transient supervisor comes back, unlike OTP's."""
     spec = root(inner("s", world.child("a"), world.child("b"), max_restarts=0, restart=restart), world.child("c"))
     async with world.running(spec) as sup:
         await world.end_and_settle("a", Boom())
@@ -69,6 +71,7 @@ async def test_a_supervisor_that_gave_up_is_restarted_by_its_parent(world: Sim, 
         assert isinstance(ended.error, RestartIntensityExceeded)
 
 
+@case("A5", "A15")
 @seeds(200)
 async def test_a_temporary_supervisor_that_gave_up_is_gone(world: Sim) -> None:
     spec = root(inner("s", world.child("a"), max_restarts=0, restart=Restart.TEMPORARY), world.child("b"))
@@ -78,9 +81,10 @@ async def test_a_temporary_supervisor_that_gave_up_is_gone(world: Sim) -> None:
         assert states(sup) == {"b": ChildState.RUNNING}
 
 
+@case("A15")
 @seeds(200)
 async def test_restarts_at_two_levels_multiply(world: Sim) -> None:
-    """A15: 3 above 3: at most (3+1)*(3+1) incarnations of the leaf."""
+    """3 above 3: at most (3+1)*(3+1) incarnations of the leaf."""
 
     async def dies(life: object) -> None:
         life.ready()  # type: ignore[attr-defined]
@@ -92,9 +96,10 @@ async def test_restarts_at_two_levels_multiply(world: Sim) -> None:
     assert world.starts("leaf") == 16
 
 
+@case("A15", "D2")
 @seeds(200)
 async def test_escalation_rebuilds_the_static_tree_only(world: Sim) -> None:
-    """A15: s1 has its static children anew, s2 is empty again, s3, stopped by an operator, stays so (D2)."""
+    """Afterwards s1 has its static children anew, s2 is empty again, s3, stopped by an operator, stays so (D2)."""
     handles = Handles(world)
     spec = root(
         inner("s1", world.child("a"), world.child("b")),
@@ -116,6 +121,7 @@ async def test_escalation_rebuilds_the_static_tree_only(world: Sim) -> None:
         assert [event.path.split("/")[-1] for event in world.events(IntensityExceeded)] == ["s2"]
 
 
+@case("A2", "A15")
 @seeds(200)
 async def test_a_nested_tree_stops_depth_first_in_reverse(world: Sim) -> None:
     spec = root(
@@ -131,9 +137,9 @@ async def test_a_nested_tree_stops_depth_first_in_reverse(world: Sim) -> None:
         assert [event.path for event in world.events(SupervisorStopped)] == ["root/s2/s3", "root/s2", "root/s1", "root"]
 
 
+@case("A1")
 @seeds(200)
 async def test_a_nested_first_start_that_fails_rolls_the_whole_tree_back(world: Sim) -> None:
-    """A1."""
     bug = Boom("deep")
     spec = root(
         world.child("a", tidy_up(1)),
@@ -152,6 +158,7 @@ async def test_a_nested_first_start_that_fails_rolls_the_whole_tree_back(world: 
     assert [error.child_id for error in chain if isinstance(error, StartFailed)] == ["s", "t", "d"]
 
 
+@case("A3", "A15")
 @seeds(200)
 async def test_a_crash_of_a_nested_supervisors_sibling_takes_the_subtree_down_in_order(world: Sim) -> None:
     spec = root(world.child("a"), inner("s", world.child("b", tidy_up(1)), world.child("c", tidy_up(2))), strategy=Strategy.REST_FOR_ONE)
@@ -164,6 +171,7 @@ async def test_a_crash_of_a_nested_supervisors_sibling_takes_the_subtree_down_in
         assert len(world.events(RestartScheduled)) == 1
 
 
+@case("A15")
 @seeds(200)
 async def test_a_supervisor_may_run_inside_a_worker(world: Sim) -> None:
     """Its path hangs under the worker's; a crash of the worker ends it."""
@@ -188,10 +196,10 @@ def boss(world: Sim, name: str, restart: Restart = Restart.TRANSIENT) -> ChildSp
     return world.child(name, tidy_up(1), restart=restart, significant=True)
 
 
+@case("A16")
 @pytest.mark.parametrize("ending", [None, Stop("done")], ids=["return", "Stop"])
 @seeds(200)
 async def test_any_the_first_significant_child_that_ends_stops_the_supervisor(world: Sim, ending: Exception | None) -> None:
-    """A16."""
     spec = root(world.child("a", tidy_up(1)), boss(world, "b"), boss(world, "c"), world.child("d", tidy_up(1)), auto_shutdown=ANY)
 
     async def finish(_: Supervisor) -> None:
@@ -202,9 +210,9 @@ async def test_any_the_first_significant_child_that_ends_stops_the_supervisor(wo
     assert [event.reason for event in world.events(SupervisorStopped)] == ["shutdown"]
 
 
+@case("A16")
 @seeds(200)
 async def test_all_only_the_last_significant_child_stops_the_supervisor(world: Sim) -> None:
-    """A16."""
     spec = root(world.child("a"), boss(world, "b"), boss(world, "c"), auto_shutdown=ALL)
 
     async def finish(sup: Supervisor) -> None:
@@ -217,20 +225,21 @@ async def test_all_only_the_last_significant_child_stops_the_supervisor(world: S
     assert trio.current_time() == 10
 
 
+@case("A16")
 @pytest.mark.parametrize("auto_shutdown", [ANY, ALL])
 @seeds(200)
 async def test_a_transient_significant_child_that_crashes_is_restarted(world: Sim, auto_shutdown: AutoShutdown) -> None:
-    """A16: not a trigger."""
+    """Not a trigger."""
     async with world.running(root(world.child("a"), boss(world, "b"), auto_shutdown=auto_shutdown)) as sup:
         await world.end_and_settle("b", Boom())
 
         assert states(sup) == {"b": ChildState.RUNNING, "a": ChildState.RUNNING}
 
 
+@case("A16")
 @pytest.mark.parametrize("auto_shutdown", [ANY, ALL])
 @seeds(200)
 async def test_a_temporary_significant_child_that_crashes_is_a_trigger(world: Sim, auto_shutdown: AutoShutdown) -> None:
-    """A16."""
     spec = root(world.child("a"), boss(world, "b", Restart.TEMPORARY), auto_shutdown=auto_shutdown)
 
     async def crash(_: Supervisor) -> None:
@@ -240,10 +249,10 @@ async def test_a_temporary_significant_child_that_crashes_is_a_trigger(world: Si
     assert world.words("down") == ["down b", "down a"]
 
 
+@case("A16")
 @pytest.mark.parametrize("auto_shutdown", [ANY, ALL])
 @seeds(200)
 async def test_what_the_api_or_a_sibling_ended_is_no_trigger(world: Sim, auto_shutdown: AutoShutdown) -> None:
-    """A16."""
     spec = root(
         world.child("a"), boss(world, "b"), boss(world, "t", Restart.TEMPORARY), auto_shutdown=auto_shutdown, strategy=Strategy.ONE_FOR_ALL
     )
@@ -259,10 +268,11 @@ async def test_what_the_api_or_a_sibling_ended_is_no_trigger(world: Sim, auto_sh
         assert states(sup) == {"b": ChildState.STOPPED, "a": ChildState.RUNNING}
 
 
+@case("A16")
 @pytest.mark.parametrize("significant", [True, False])
 @seeds(200)
 async def test_an_automatic_shutdown_escalates_only_through_a_significant_supervisor(world: Sim, significant: bool) -> None:
-    """A16: nested."""
+    """Nested supervisors."""
     nested = inner("s", boss(world, "b"), auto_shutdown=ANY, restart=Restart.TRANSIENT, significant=significant)
     spec = root(world.child("a"), nested, auto_shutdown=ANY)
 

@@ -5,10 +5,21 @@ from __future__ import annotations
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_children import Behaviour, Boom, Life, fail_to_start, tidy_up, trap
 from support.sim_world import Sim, root, states
-from tars.supervisor import Backoff, ChildState, Restart, RestartIntensityExceeded, SpecError, StartFailed, Strategy, Supervisor, SupervisorSpec
+from tars.supervisor import (
+    Backoff,
+    ChildState,
+    Restart,
+    RestartIntensityExceeded,
+    SpecError,
+    StartFailed,
+    Strategy,
+    Supervisor,
+    SupervisorSpec,
+)
 
 MINUTE = Backoff(initial_s=60, max_s=60, jitter=0)
 
@@ -17,6 +28,7 @@ def pool(world: Sim, *script: Behaviour, restart: Restart = Restart.PERMANENT) -
     return root(world.child("w", *script, restart=restart), strategy=Strategy.SIMPLE_ONE_FOR_ONE)
 
 
+@case("O5")
 @seeds(200)
 async def test_a_dynamic_supervisor_starts_empty_and_numbers_its_instances(world: Sim) -> None:
     async with world.running(pool(world)) as sup:
@@ -30,6 +42,7 @@ async def test_a_dynamic_supervisor_starts_empty_and_numbers_its_instances(world
         assert world.words("up") == ["up w/x", "up w/y"]
 
 
+@case("O5")
 @seeds(200)
 async def test_an_instance_is_restarted_with_its_own_arguments(world: Sim) -> None:
     async with world.running(pool(world)) as sup:
@@ -41,9 +54,10 @@ async def test_an_instance_is_restarted_with_its_own_arguments(world: Sim) -> No
         assert sup.count_children().active == 3
 
 
+@case("A9")
 @seeds(200)
 async def test_an_instance_in_backoff_can_be_terminated_and_is_forgotten(world: Sim) -> None:
-    """A9 (hanging_restart_loop_simple)."""
+    """OTP's hanging_restart_loop_simple."""
     spec = root(world.child("w"), strategy=Strategy.SIMPLE_ONE_FOR_ONE, backoff=MINUTE)
     async with world.running(spec) as sup:
         child_id = await sup.start_child("x")
@@ -58,6 +72,7 @@ async def test_an_instance_in_backoff_can_be_terminated_and_is_forgotten(world: 
         assert world.starts("w/x") == 1
 
 
+@case("O5")
 @pytest.mark.parametrize("restart", [Restart.TRANSIENT, Restart.TEMPORARY])
 @seeds(200)
 async def test_a_finished_instance_is_forgotten(world: Sim, restart: Restart) -> None:
@@ -70,6 +85,7 @@ async def test_a_finished_instance_is_forgotten(world: Sim, restart: Restart) ->
         assert sup.which_children() == ()
 
 
+@case("A14", "O5")
 @seeds(200)
 async def test_an_instance_that_cannot_start_is_the_callers_error(world: Sim) -> None:
     async with world.running(pool(world, fail_to_start(Boom("no")))) as sup:
@@ -79,6 +95,7 @@ async def test_an_instance_that_cannot_start_is_the_callers_error(world: Sim) ->
         assert sup.which_children() == ()
 
 
+@case("A7", "D8")
 @seeds(200)
 async def test_instances_share_the_limit_and_giving_up_stops_them_all_at_once(world: Sim) -> None:
     spec = root(world.child("w", tidy_up(2)), strategy=Strategy.SIMPLE_ONE_FOR_ONE, max_restarts=1)
@@ -96,9 +113,10 @@ async def test_instances_share_the_limit_and_giving_up_stops_them_all_at_once(wo
     assert world.times("asked", "w/x") == world.times("asked", "w/z") == [0]
 
 
+@case("A12", "D8")
 @seeds(200)
 async def test_dynamic_children_stop_all_at_once_under_one_grace(world: Sim) -> None:
-    """A12, D8: 1 s, 1 s and 5 s with a grace of 2 s take 2 s: not 4, not 5."""
+    """1 s, 1 s and 5 s with a grace of 2 s take 2 s: not 4, not 5."""
 
     async def by_argument(life: Life) -> None:
         await trap(float(life.name.split("/")[1]))(life)
@@ -114,9 +132,10 @@ async def test_dynamic_children_stop_all_at_once_under_one_grace(world: Sim) -> 
         assert world.words("cancelled") == ["cancelled w/5"]
 
 
+@case("A14")
 @seeds(200)
 async def test_a_template_that_is_a_supervisor_makes_supervisors_and_takes_no_arguments(world: Sim) -> None:
-    """A14: arguments nobody would see are refused, and nothing starts."""
+    """Arguments nobody would see are refused, and nothing starts."""
     template = SupervisorSpec("s", [])
     async with world.running(root(template, strategy=Strategy.SIMPLE_ONE_FOR_ONE)) as sup:
         ids = [await sup.start_child(), await sup.start_child()]

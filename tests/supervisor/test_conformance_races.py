@@ -8,6 +8,7 @@ import math
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_children import Behaviour, Boom, Life, after, fail_to_start, obey, start_slowly, tidy_up
 from support.sim_world import Sim, root, states
@@ -52,9 +53,10 @@ async def leak_an_old_cancellation(life: Life) -> None:
     raise caught[0]
 
 
+@case("D4")
 @seeds(200)
 async def test_a_cancellation_that_is_not_the_supervisors_is_a_crash_like_any_other(world: Sim) -> None:
-    """D4 (suture#77): it neither passes for a stop nor takes the siblings down."""
+    """See suture#77: it neither passes for a stop nor takes the siblings down."""
     async with world.running(root(world.child("a"), world.child("b", leak_an_old_cancellation, obey), max_restarts=5)) as sup:
         await world.settle()
 
@@ -63,10 +65,11 @@ async def test_a_cancellation_that_is_not_the_supervisors_is_a_crash_like_any_ot
         assert [event.kind for event in world.events(ChildExited)] == [ExitKind.CRASH]
 
 
+@case("B2")
 @pytest.mark.parametrize("strategy", GROUPED)
 @seeds(200)
 async def test_a_group_restart_that_overtakes_restart_child_loses_no_child(world: Sim, strategy: Strategy) -> None:
-    """B2: once the group has taken the child over, its failing start is retried like any other."""
+    """Once the group has taken the child over, its failing start is retried like any other."""
     spec = root(world.child("a"), world.child("b", obey, start_slowly(5), fail_to_start(Boom()), obey), strategy=strategy, max_restarts=50)
     async with world.running(spec) as sup:
         await sup.terminate_child("b")
@@ -87,10 +90,11 @@ async def test_a_group_restart_that_overtakes_restart_child_loses_no_child(world
         assert states(sup) == {"b": ChildState.RUNNING, "a": ChildState.RUNNING}
 
 
+@case("B2")
 @pytest.mark.parametrize("strategy", GROUPED)
 @seeds(200)
 async def test_a_group_restart_that_overtakes_start_child_leaves_it_running_or_refused(world: Sim, strategy: Strategy) -> None:
-    """B2: a caller told of success has a child that lives; a caller told of failure left nothing behind."""
+    """A caller told of success has a child that lives; a caller told of failure left nothing behind."""
     spec = root(world.child("a"), strategy=strategy, max_restarts=50)
     async with world.running(spec) as sup:
         outcome: list[bool] = []
@@ -113,6 +117,7 @@ async def test_a_group_restart_that_overtakes_start_child_leaves_it_running_or_r
         assert expected == states(sup)
 
 
+@case("A14")
 @seeds(200)
 async def test_start_child_answers_when_the_child_has_started_even_if_it_dies_at_once(world: Sim) -> None:
     """It started; that it crashed is the supervisor's affair, and so is the minute until it returns."""
@@ -127,6 +132,7 @@ async def test_start_child_answers_when_the_child_has_started_even_if_it_dies_at
         assert len(world.events(RestartScheduled)) == 1
 
 
+@case("A14")
 @seeds(200)
 async def test_start_child_is_not_told_of_success_when_the_child_was_terminated_while_starting(world: Sim) -> None:
     async with world.running(root()) as sup:
@@ -147,9 +153,10 @@ async def test_start_child_is_not_told_of_success_when_the_child_was_terminated_
         assert trio.current_time() == 1
 
 
+@case("A4")
 @seeds(200)
 async def test_two_that_fall_during_the_first_start_are_one_group_restart(world: Sim) -> None:
-    """A4: what falls before everybody is up is looked at afterwards, once."""
+    """What falls before everybody is up is looked at afterwards, once."""
     spec = root(
         world.child("a", after(1, Boom()), obey),
         world.child("b", after(1, Boom()), obey),
@@ -165,9 +172,10 @@ async def test_two_that_fall_during_the_first_start_are_one_group_restart(world:
         assert len(world.events(RestartScheduled)) == 1
 
 
+@case("B6")
 @seeds(200)
 async def test_an_actor_that_falls_during_the_first_start_is_restarting_not_stopped(world: Sim) -> None:
-    """B6: a sibling that asks it while still starting is told the truth."""
+    """A sibling that asks it while still starting is told the truth."""
     mailbox: Mailbox[object] = Mailbox(3)
     mailbox.send_nowait("work")
 
@@ -188,10 +196,11 @@ async def test_an_actor_that_falls_during_the_first_start_is_restarting_not_stop
         assert states(sup) == {"b": ChildState.RUNNING, "a": ChildState.RUNNING}
 
 
+@case("B6", "D6")
 @pytest.mark.parametrize("stop_first", [True, False])
 @seeds(200)
 async def test_a_question_right_after_an_operators_start_is_delivered(world: Sim, stop_first: bool) -> None:
-    """B6, D6: started means it can take messages; "stopped for good" would be a lie."""
+    """Started means it can take messages; "stopped for good" would be a lie."""
     mailbox: Mailbox[object] = Mailbox(3)
 
     async def answers(life: Life) -> None:
@@ -211,10 +220,11 @@ async def test_a_question_right_after_an_operators_start_is_delivered(world: Sim
         assert await ask(mailbox, "up?", 1) == "yes"
 
 
+@case("B2")
 @pytest.mark.parametrize("retry_after_s", [math.nan, -1.0])
 @seeds(200)
 async def test_a_senseless_retry_after_loses_no_child(world: Sim, retry_after_s: float) -> None:
-    """B2: in backoff with a live timer, or not in backoff."""
+    """In backoff with a live timer, or not in backoff."""
 
     async def senseless(life: Life) -> None:
         life.ready()
@@ -227,9 +237,10 @@ async def test_a_senseless_retry_after_loses_no_child(world: Sim, retry_after_s:
         assert all(event.delay_s >= 0 for event in world.events(RestartScheduled))
 
 
+@case("D7")
 @seeds(200)
 async def test_escalate_in_the_first_start_is_escalate_not_a_failed_start(world: Sim) -> None:
-    """D7: refused credentials at boot read the same as refused credentials later."""
+    """Refused credentials at boot read the same as refused credentials later."""
     inner = SupervisorSpec("s", [world.child("b", tidy_up(1)), world.child("c", fail_to_start(Escalate("refused")))])
     found = await world.outcome(root(world.child("a", tidy_up(1)), inner))
 
@@ -237,9 +248,10 @@ async def test_escalate_in_the_first_start_is_escalate_not_a_failed_start(world:
     assert world.words("down") == ["down c", "down b", "down a"]
 
 
+@case("D4")
 @seeds(200)
 async def test_an_interrupt_is_not_lost_when_the_program_is_cancelled_meanwhile(world: Sim) -> None:
-    """D4: KeyboardInterrupt and SystemExit propagate."""
+    """KeyboardInterrupt and SystemExit propagate."""
     with pytest.RaisesGroup(SystemExit, flatten_subgroups=True), trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
             await world.start(nursery, root(world.child("a", tidy_up(3)), world.child("b")))
@@ -250,10 +262,11 @@ async def test_an_interrupt_is_not_lost_when_the_program_is_cancelled_meanwhile(
     assert world.alive() == []
 
 
+@case("B2", "B6")
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ONE, *GROUPED])
 @seeds(200)
 async def test_operators_in_parallel_with_failures_are_all_answered_and_lose_nobody(world: Sim, strategy: Strategy) -> None:
-    """B2, B6: four impatient operators and a plague; afterwards everybody is where the last word put them."""
+    """Four impatient operators and a plague; afterwards everybody is where the last word put them."""
     names = "abcd"
     kinds: list[Behaviour] = [after(1, Boom()), after(0.5), fail_to_start(Boom(), 0.25), start_slowly(1), tidy_up(1), start_and_raise]
     children = [world.child(name, obey, *world.random.choices(kinds, k=20), obey) for name in names]

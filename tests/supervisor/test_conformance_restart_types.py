@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_children import Boom, nursery_with, obey, tidy_up
 from support.sim_world import Sim, root, states
@@ -23,10 +24,10 @@ ENDINGS = {
 STRATEGIES = [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
 
 
+@case("A5")
 @pytest.mark.parametrize("ending", ENDINGS)
 @seeds(200)
 async def test_a_permanent_child_is_always_restarted_and_it_counts(world: Sim, ending: str) -> None:
-    """A5."""
     error, kind = ENDINGS[ending]
     async with world.running(root(world.child("a"), world.child("b"))) as sup:
         await world.end_and_settle("a", error)
@@ -37,11 +38,12 @@ async def test_a_permanent_child_is_always_restarted_and_it_counts(world: Sim, e
         assert [event.used for event in world.events(RestartScheduled)] == [0 if kind is ExitKind.UNAVAILABLE else 1]
 
 
+@case("A5")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("ending", ENDINGS)
 @seeds(200)
 async def test_a_transient_child_is_restarted_only_after_a_crash(world: Sim, ending: str, strategy: Strategy) -> None:
-    """A5: else its spec is kept, its siblings are untouched, and the API can start it again."""
+    """Else its spec is kept, its siblings are untouched, and the API can start it again."""
     error, kind = ENDINGS[ending]
     async with world.running(root(world.child("a", restart=Restart.TRANSIENT), world.child("b"), strategy=strategy)) as sup:
         await world.end_and_settle("a", error)
@@ -56,11 +58,11 @@ async def test_a_transient_child_is_restarted_only_after_a_crash(world: Sim, end
         assert states(sup) == {"b": ChildState.RUNNING, "a": ChildState.RUNNING}
 
 
+@case("A5")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("ending", ENDINGS)
 @seeds(200)
 async def test_a_temporary_child_is_never_restarted_and_its_id_is_free_at_once(world: Sim, ending: str, strategy: Strategy) -> None:
-    """A5."""
     error, _ = ENDINGS[ending]
     async with world.running(root(world.child("a", restart=Restart.TEMPORARY), world.child("b"), strategy=strategy)) as sup:
         await world.end_and_settle("a", error)
@@ -72,6 +74,7 @@ async def test_a_temporary_child_is_never_restarted_and_its_id_is_free_at_once(w
         assert states(sup) == {"a": ChildState.RUNNING, "b": ChildState.RUNNING}
 
 
+@case("D4")
 @pytest.mark.parametrize(
     ("error", "kind"),
     [(Boom(), ExitKind.CRASH), (Stop(), ExitKind.STOP), (Unavailable("x"), ExitKind.UNAVAILABLE)],
@@ -79,7 +82,7 @@ async def test_a_temporary_child_is_never_restarted_and_its_id_is_free_at_once(w
 )
 @seeds(200)
 async def test_a_failure_out_of_a_childs_own_nursery_keeps_its_meaning(world: Sim, error: Exception, kind: ExitKind) -> None:
-    """D4: it arrives in a group, beside the cancellation of its siblings."""
+    """It arrives in a group, beside the cancellation of its siblings."""
     async with world.running(root(world.child("a", nursery_with(error), obey))) as sup:
         await world.end_and_settle("a")
 
@@ -88,13 +91,13 @@ async def test_a_failure_out_of_a_childs_own_nursery_keeps_its_meaning(world: Si
         assert states(sup) == {"a": ChildState.RUNNING}
 
 
+@case("D4")
 @pytest.mark.parametrize("fatal", [KeyboardInterrupt(), SystemExit(3)], ids=["KeyboardInterrupt", "SystemExit"])
 @pytest.mark.parametrize("restart", Restart)
 @seeds(200)
 async def test_an_interrupt_is_never_restarted_and_comes_out_after_an_orderly_stop(
     world: Sim, restart: Restart, fatal: BaseException
 ) -> None:
-    """D4."""
     spec = root(world.child("a", tidy_up(2)), world.child("b", restart=restart), world.child("c", tidy_up(2)))
     with pytest.RaisesGroup(type(fatal), flatten_subgroups=True):
         async with trio.open_nursery() as nursery:
@@ -106,6 +109,7 @@ async def test_an_interrupt_is_never_restarted_and_comes_out_after_an_orderly_st
     assert world.starts("b") == 1
 
 
+@case("O4")
 @seeds(200)
 async def test_an_exit_event_says_how_long_the_incarnation_ran(world: Sim) -> None:
     async with world.running(root(world.child("a"))):

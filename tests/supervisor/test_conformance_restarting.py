@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_children import Boom, hang_in_start, obey, tidy_up
 from support.sim_world import Sim, root, states
@@ -21,10 +22,10 @@ STATIC = [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
 MINUTE = Backoff(initial_s=60, max_s=60, jitter=0)
 
 
+@case("A9")
 @pytest.mark.parametrize("strategy", STATIC)
 @seeds(200)
 async def test_a_child_in_backoff_is_listed_as_restarting_and_the_api_answers_so(world: Sim, strategy: Strategy) -> None:
-    """A9."""
     async with world.running(root(world.child("a"), world.child("b"), strategy=strategy, backoff=MINUTE)) as sup:
         await world.end_and_settle("b", Boom())
 
@@ -42,10 +43,11 @@ async def test_a_child_in_backoff_is_listed_as_restarting_and_the_api_answers_so
         assert trio.current_time() == 0
 
 
+@case("A9")
 @pytest.mark.parametrize("strategy", STATIC)
 @seeds(200)
 async def test_a_child_terminated_in_backoff_never_comes_back(world: Sim, strategy: Strategy) -> None:
-    """A9 (klarna#14): no timer can resurrect it."""
+    """See klarna/supervisor3#14: no timer can resurrect it."""
     async with world.running(root(world.child("a"), world.child("b"), strategy=strategy, backoff=MINUTE)) as sup:
         await world.end_and_settle("b", Boom())
         await trio.sleep(30)
@@ -64,9 +66,10 @@ async def test_a_child_terminated_in_backoff_never_comes_back(world: Sim, strate
         assert states(sup) == {"b": ChildState.RUNNING, "a": ChildState.RUNNING}
 
 
+@case("A9")
 @seeds(200)
 async def test_a_child_restarted_by_hand_in_the_old_backoffs_time_is_started_once(world: Sim) -> None:
-    """A9: the old delay means nothing to the new incarnation."""
+    """The old delay means nothing to the new incarnation."""
     async with world.running(root(world.child("a"), backoff=MINUTE)) as sup:
         await world.end_and_settle("a", Boom())
         await sup.terminate_child("a")
@@ -77,10 +80,10 @@ async def test_a_child_restarted_by_hand_in_the_old_backoffs_time_is_started_onc
         assert world.times("start", "a") == [0, 30]
 
 
+@case("A9")
 @pytest.mark.parametrize("strategy", STATIC)
 @seeds(200)
 async def test_stopping_does_not_wait_for_a_backoff(world: Sim, strategy: Strategy) -> None:
-    """A9."""
     async with world.running(root(world.child("a", tidy_up(1)), world.child("b"), strategy=strategy, backoff=MINUTE)) as sup:
         await world.end_and_settle("b", Boom())
         begun = trio.current_time()
@@ -90,10 +93,11 @@ async def test_stopping_does_not_wait_for_a_backoff(world: Sim, strategy: Strate
         assert world.starts("b") == 1
 
 
+@case("A9")
 @pytest.mark.parametrize("strategy", STATIC)
 @seeds(200)
 async def test_a_restart_that_hangs_in_its_start_can_be_terminated(world: Sim, strategy: Strategy) -> None:
-    """A9 (hanging_restart_loop)."""
+    """OTP's hanging_restart_loop."""
     async with world.running(root(world.child("a"), world.child("b", obey, hang_in_start), strategy=strategy)) as sup:
         await world.end_and_settle("b", Boom())
 

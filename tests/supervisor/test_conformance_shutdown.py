@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_children import Behaviour, Boom, Life, raise_in_finally, swallow_cancel, tidy_up, trap
 from support.sim_world import Sim, root, states
@@ -28,6 +29,7 @@ def exits(world: Sim) -> dict[str, ExitKind]:
     return {event.path.split("/")[-1]: event.kind for event in world.events(ChildExited)}
 
 
+@case("A12", "O3")
 @seeds(200)
 async def test_a_child_that_goes_within_its_grace_was_shut_down(world: Sim) -> None:
     async with world.running(root(world.child("a", trap(2), shutdown_s=5), world.child("b", tidy_up(4), shutdown_s=5))) as sup:
@@ -40,6 +42,7 @@ async def test_a_child_that_goes_within_its_grace_was_shut_down(world: Sim) -> N
         assert world.events(ChildStuck) == []
 
 
+@case("A12")
 @seeds(200)
 async def test_a_child_that_ignores_the_request_is_cancelled_at_exactly_its_grace(world: Sim) -> None:
     async with world.running(root(world.child("a", trap(1000), shutdown_s=5))) as sup:
@@ -50,6 +53,7 @@ async def test_a_child_that_ignores_the_request_is_cancelled_at_exactly_its_grac
         assert world.events(ChildStuck) == []
 
 
+@case("A12")
 @seeds(200)
 async def test_brutal_gives_no_grace_even_to_a_child_that_traps_exits(world: Sim) -> None:
     async with world.running(root(world.child("a", trap(1000), shutdown_s=BRUTAL), world.child("b", shutdown_s=BRUTAL))) as sup:
@@ -59,6 +63,7 @@ async def test_brutal_gives_no_grace_even_to_a_child_that_traps_exits(world: Sim
         assert world.words("cancelled") == ["cancelled b", "cancelled a"]
 
 
+@case("A12")
 @pytest.mark.parametrize("slow", [trap(120), tidy_up(120)], ids=["traps", "shields"])
 @seeds(200)
 async def test_infinity_waits_however_long_it_takes(world: Sim, slow: Behaviour) -> None:
@@ -70,6 +75,7 @@ async def test_infinity_waits_however_long_it_takes(world: Sim, slow: Behaviour)
         assert world.events(ChildStuck) == []
 
 
+@case("A12")
 @seeds(200)
 async def test_a_worker_has_five_seconds_unless_told_otherwise(world: Sim) -> None:
     async with world.running(root(world.child("a", trap(1000)), world.child("b", trap(4.9)))) as sup:
@@ -79,6 +85,7 @@ async def test_a_worker_has_five_seconds_unless_told_otherwise(world: Sim) -> No
         assert world.times("cancelled", "b") == []
 
 
+@case("A12")
 @seeds(200)
 async def test_a_supervisor_child_is_waited_for_without_limit(world: Sim) -> None:
     inner = SupervisorSpec("inner", [world.child("a", trap(30), shutdown_s=60), world.child("b", trap(40), shutdown_s=60)])
@@ -89,6 +96,7 @@ async def test_a_supervisor_child_is_waited_for_without_limit(world: Sim) -> Non
         assert set(exits(world).values()) == {ExitKind.SHUTDOWN}
 
 
+@case("A12")
 @seeds(200)
 async def test_static_children_take_the_sum_of_their_times(world: Sim) -> None:
     async with world.running(root(world.child("a", trap(3)), world.child("b", trap(3)))) as sup:
@@ -97,6 +105,7 @@ async def test_static_children_take_the_sum_of_their_times(world: Sim) -> None:
         assert trio.current_time() == 6
 
 
+@case("A12")
 @seeds(200)
 async def test_the_request_says_why_and_until_when(world: Sim) -> None:
     """SHUTDOWN when it will not come back, RESTART when a sibling's failure takes it down."""
@@ -123,6 +132,7 @@ async def test_the_request_says_why_and_until_when(world: Sim) -> None:
         assert before == [None, None, None]
 
 
+@case("A12")
 @seeds(200)
 async def test_trap_exit_belongs_to_one_incarnation(world: Sim) -> None:
     """An incarnation that does not trap is cancelled when asked, whatever the one before it did."""
@@ -139,9 +149,10 @@ async def test_trap_exit_belongs_to_one_incarnation(world: Sim) -> None:
         assert world.times("asked", "a") == [0, 4]
 
 
+@case("D4")
 @seeds(200)
 async def test_a_child_that_swallows_its_cancellation_is_gone_all_the_same(world: Sim) -> None:
-    """D4: the trap of retry loops that catch everything."""
+    """The trap of retry loops that catch everything."""
     async with world.running(root(world.child("a", swallow_cancel), world.child("b", swallow_cancel))) as sup:
         await sup.stop()
 
@@ -150,9 +161,10 @@ async def test_a_child_that_swallows_its_cancellation_is_gone_all_the_same(world
         assert (world.starts("a"), world.starts("b")) == (1, 1)
 
 
+@case("O3", "D4")
 @seeds(200)
 async def test_a_failure_in_clean_up_is_reported_and_stops_nothing(world: Sim) -> None:
-    """D4: a group mixing our Cancelled with a real error is a crash; OTP's shutdown_error."""
+    """A group mixing our Cancelled with a real error is a crash; OTP's shutdown_error."""
     bug = Boom("clean-up")
     async with world.running(root(world.child("a"), world.child("b", raise_in_finally(bug)), world.child("c"))) as sup:
         await sup.stop()
@@ -162,9 +174,10 @@ async def test_a_failure_in_clean_up_is_reported_and_stops_nothing(world: Sim) -
         assert world.starts("b") == 1
 
 
+@case("B6")
 @seeds(200)
 async def test_a_child_may_ask_its_own_supervisor_to_end_it(world: Sim) -> None:
-    """B6: a child that calls the API on itself neither deadlocks nor comes back."""
+    """A child that calls the API on itself neither deadlocks nor comes back."""
     calls: list[str] = []
 
     async def suicidal(life: Life) -> None:
@@ -180,6 +193,7 @@ async def test_a_child_may_ask_its_own_supervisor_to_end_it(world: Sim) -> None:
         assert states(sup) == {"b": ChildState.RUNNING, "a": ChildState.STOPPED}
 
 
+@case("B6")
 @seeds(200)
 async def test_a_child_may_stop_its_own_supervisor(world: Sim) -> None:
     async def suicidal(life: Life) -> None:
@@ -199,6 +213,7 @@ def test_trap_exit_outside_a_child_says_so() -> None:
         trap_exit()
 
 
+@case("A12")
 @seeds(200)
 async def test_one_child_stops_while_another_is_still_asked_for(world: Sim) -> None:
     """Two operators, two children: terminating one does not wait for the other's grace under one_for_one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_children import Boom, after, decline, fail_to_start, hang_in_start, start_slowly, tidy_up
 from support.sim_world import Sim, root, states
@@ -27,9 +28,9 @@ from tars.supervisor import (
 STRATEGIES = [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
 
 
+@case("A1")
 @seeds(200)
 async def test_children_start_left_to_right_each_up_before_the_next_is_called(world: Sim) -> None:
-    """A1."""
     spec = root(world.child("c", start_slowly(3)), world.child("a", start_slowly(2)), world.child("b", start_slowly(1)))
     async with world.running(spec) as sup:
         assert trio.current_time() == 6
@@ -42,10 +43,10 @@ async def test_children_start_left_to_right_each_up_before_the_next_is_called(wo
         assert set(states(sup).values()) == {ChildState.RUNNING}
 
 
+@case("A1")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @seeds(200)
 async def test_a_failed_first_start_rolls_back_in_reverse_and_is_not_retried(world: Sim, strategy: Strategy) -> None:
-    """A1."""
     bug = Boom("c")
     spec = root(
         world.child("a", tidy_up(1)),
@@ -67,9 +68,10 @@ async def test_a_failed_first_start_rolls_back_in_reverse_and_is_not_retried(wor
     assert [event.in_start for event in world.events(ChildExited) if event.path == "root/c"] == [True]
 
 
+@case("A1", "D6")
 @seeds(200)
 async def test_even_unavailable_is_not_retried_at_the_first_start(world: Sim) -> None:
-    """A1: no retry at first start; an actor that can wait for the outside starts disconnected (D6)."""
+    """No retry at first start; an actor that can wait for the outside starts disconnected (D6)."""
     (failure,) = await world.outcome(root(world.child("a", fail_to_start(Unavailable("broker")))))
 
     assert isinstance(failure, StartFailed)
@@ -77,12 +79,14 @@ async def test_even_unavailable_is_not_retried_at_the_first_start(world: Sim) ->
     assert world.starts("a") == 1
 
 
+@case("A1")
 @seeds(200)
 async def test_start_failed_comes_out_of_supervise_bare(world: Sim) -> None:
     with pytest.raises(StartFailed):
         await supervise(root(world.child("a", fail_to_start(Boom()))), world.emit)
 
 
+@case("O2")
 @seeds(200)
 async def test_a_child_may_decline_to_start_and_its_spec_is_kept(world: Sim) -> None:
     """OTP's ignore: kept without a process; dropped when temporary."""
@@ -92,9 +96,9 @@ async def test_a_child_may_decline_to_start_and_its_spec_is_kept(world: Sim) -> 
         assert world.starts("b") == 1
 
 
+@case("A2")
 @seeds(200)
 async def test_children_stop_in_reverse_start_order_each_gone_before_the_next_is_asked(world: Sim) -> None:
-    """A2."""
     names = ["delta", "alpha", "echo", "bravo", "charlie"]
     async with world.running(root(*(world.child(name, tidy_up(3)) for name in names))) as sup:
         await sup.stop()
@@ -107,9 +111,10 @@ async def test_children_stop_in_reverse_start_order_each_gone_before_the_next_is
         assert (stopped.path, stopped.took_s) == ("root", 15)
 
 
+@case("A2")
 @seeds(200)
 async def test_stop_returns_only_when_everything_is_gone_to_every_caller(world: Sim) -> None:
-    """A2 (suture#12)."""
+    """See suture#12."""
     async with world.running(root(world.child("a", tidy_up(2)), world.child("b", tidy_up(2)))) as sup:
 
         async def stop_and_look() -> None:
@@ -123,6 +128,7 @@ async def test_stop_returns_only_when_everything_is_gone_to_every_caller(world: 
                 nursery.start_soon(stop_and_look)
 
 
+@case("A14")
 @seeds(200)
 async def test_a_stopped_supervisor_refuses_every_change(world: Sim) -> None:
     async with world.running(root(world.child("a"))) as sup:
@@ -134,6 +140,7 @@ async def test_a_stopped_supervisor_refuses_every_change(world: Sim) -> None:
         assert world.starts("b") == 0
 
 
+@case("A14")
 @seeds(200)
 async def test_a_stopping_supervisor_refuses_and_still_answers(world: Sim) -> None:
     async with trio.open_nursery() as nursery:
@@ -147,9 +154,10 @@ async def test_a_stopping_supervisor_refuses_and_still_answers(world: Sim) -> No
             await sup.start_child(world.child("c"))
 
 
+@case("B6")
 @seeds(200)
 async def test_a_start_child_that_a_stop_overtakes_is_answered(world: Sim) -> None:
-    """B6: no call hangs because its supervisor stops."""
+    """No call hangs because its supervisor stops."""
     async with trio.open_nursery() as nursery:
         sup = await world.start(nursery, root(world.child("a", tidy_up(1))))
 
@@ -172,6 +180,7 @@ async def test_a_start_child_that_a_stop_overtakes_is_answered(world: Sim) -> No
         assert trio.current_time() == 4
 
 
+@case("A1")
 @seeds(200)
 async def test_an_empty_supervisor_starts_waits_and_stops(world: Sim) -> None:
     async with world.running(root()) as sup:
@@ -180,6 +189,7 @@ async def test_an_empty_supervisor_starts_waits_and_stops(world: Sim) -> None:
         assert sup.which_children() == ()
 
 
+@case("A1")
 @seeds(200)
 async def test_a_child_that_dies_right_after_started_did_start(world: Sim) -> None:
     """The first start succeeded: what follows is a restart, not a rollback."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_children import Boom, after, decline, fail_to_start, hang_in_start, obey, raise_in_finally, start_slowly, tidy_up
 from support.sim_world import Sim, root, states
@@ -24,6 +25,7 @@ from tars.supervisor import (
 GROUPED = [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
 
 
+@case("O1")
 @seeds(200)
 async def test_one_for_one_restarts_the_failed_child_only(world: Sim) -> None:
     async with world.running(root(*(world.child(name, tidy_up(1)) for name in "abc"))) as sup:
@@ -35,9 +37,9 @@ async def test_one_for_one_restarts_the_failed_child_only(world: Sim) -> None:
         assert set(states(sup).values()) == {ChildState.RUNNING}
 
 
+@case("A3")
 @seeds(200)
 async def test_rest_for_one_takes_those_started_later_in_reverse_and_brings_them_back_in_order(world: Sim) -> None:
-    """A3."""
     spec = root(*(world.child(name, tidy_up(2)) for name in "12345"), strategy=Strategy.REST_FOR_ONE, max_restarts=1, period_s=3600)
     async with world.running(spec):
         world.forget()
@@ -55,9 +57,9 @@ async def test_rest_for_one_takes_those_started_later_in_reverse_and_brings_them
         assert list(group.members) == sorted(group.members)
 
 
+@case("A4")
 @seeds(200)
 async def test_one_for_all_stops_all_in_reverse_and_starts_all_anew(world: Sim) -> None:
-    """A4."""
     async with world.running(root(*(world.child(name, tidy_up(1)) for name in "abc"), strategy=Strategy.ONE_FOR_ALL)):
         world.forget()
         world.end("b", Boom())
@@ -68,10 +70,11 @@ async def test_one_for_all_stops_all_in_reverse_and_starts_all_anew(world: Sim) 
         assert [world.starts(name) for name in "abc"] == [2, 2, 2]
 
 
+@case("A4")
 @pytest.mark.parametrize("strategy", GROUPED)
 @seeds(200)
 async def test_a_group_restart_costs_one_restart_however_many_it_takes_down(world: Sim, strategy: Strategy) -> None:
-    """A4: 2 in 3600 s survives two such crashes and gives up on the third."""
+    """2 in 3600 s survives two such crashes and gives up on the third."""
 
     async def crash_thrice(_: Supervisor) -> None:
         for start in (2, 3, 4):
@@ -88,9 +91,10 @@ async def test_a_group_restart_costs_one_restart_however_many_it_takes_down(worl
     assert [event.used for event in world.events(RestartScheduled)] == [1, 2]
 
 
+@case("A4")
 @seeds(200)
 async def test_two_that_fall_at_the_same_instant_are_one_group_restart(world: Sim) -> None:
-    """A4: the second is found dead while its group is being stopped, which costs nothing."""
+    """The second is found dead while its group is being stopped, which costs nothing."""
     async with world.running(root(*(world.child(name) for name in "abc"), strategy=Strategy.ONE_FOR_ALL, max_restarts=1)) as sup:
         world.end("a", Boom())
         world.end("c", Boom())
@@ -101,6 +105,7 @@ async def test_two_that_fall_at_the_same_instant_are_one_group_restart(world: Si
         assert world.events(IntensityExceeded) == []
 
 
+@case("A3", "A4")
 @pytest.mark.parametrize("strategy", GROUPED)
 @seeds(200)
 async def test_a_member_that_fails_while_it_is_taken_down_costs_nothing_more(world: Sim, strategy: Strategy) -> None:
@@ -113,6 +118,7 @@ async def test_a_member_that_fails_while_it_is_taken_down_costs_nothing_more(wor
         assert len(world.events(RestartScheduled)) == 1
 
 
+@case("A3", "A4")
 @pytest.mark.parametrize("strategy", GROUPED)
 @seeds(200)
 async def test_a_group_comes_back_together_after_the_failed_childs_delay(world: Sim, strategy: Strategy) -> None:
@@ -132,6 +138,7 @@ async def test_a_group_comes_back_together_after_the_failed_childs_delay(world: 
         assert [world.times("up", name) for name in "abc"] == [[10], [10], [10]]
 
 
+@case("A3", "A4")
 @pytest.mark.parametrize("strategy", GROUPED)
 @seeds(200)
 async def test_a_group_starts_each_member_only_when_the_one_before_is_up(world: Sim, strategy: Strategy) -> None:
@@ -144,6 +151,7 @@ async def test_a_group_starts_each_member_only_when_the_one_before_is_up(world: 
         assert world.times("up", "c") == [12]
 
 
+@case("A8", "B2")
 @pytest.mark.parametrize("strategy", GROUPED)
 @seeds(200)
 async def test_a_member_that_cannot_come_back_keeps_the_later_ones_down_until_it_does(world: Sim, strategy: Strategy) -> None:
@@ -167,10 +175,10 @@ async def test_a_member_that_cannot_come_back_keeps_the_later_ones_down_until_it
         assert len(world.events(RestartScheduled)) == 3
 
 
+@case("A11")
 @pytest.mark.parametrize("strategy", GROUPED)
 @seeds(200)
 async def test_a_temporary_bystander_is_taken_down_and_forgotten(world: Sim, strategy: Strategy) -> None:
-    """A11."""
     async with world.running(root(world.child("a"), world.child("b", restart=Restart.TEMPORARY), strategy=strategy)) as sup:
         await world.end_and_settle("a")
 
@@ -182,10 +190,11 @@ async def test_a_temporary_bystander_is_taken_down_and_forgotten(world: Sim, str
         assert states(sup) == {"b": ChildState.RUNNING, "a": ChildState.RUNNING}
 
 
+@case("D2")
 @pytest.mark.parametrize("strategy", GROUPED)
 @seeds(200)
 async def test_a_group_restart_revives_a_transient_child_that_had_finished(world: Sim, strategy: Strategy) -> None:
-    """D2, as OTP does."""
+    """As OTP does."""
     async with world.running(root(world.child("a"), world.child("b", restart=Restart.TRANSIENT), strategy=strategy)) as sup:
         await world.end_and_settle("b")
 
@@ -196,10 +205,11 @@ async def test_a_group_restart_revives_a_transient_child_that_had_finished(world
         assert states(sup) == {"b": ChildState.RUNNING, "a": ChildState.RUNNING}
 
 
+@case("D2")
 @pytest.mark.parametrize("strategy", GROUPED)
 @seeds(200)
 async def test_a_group_restart_respects_an_operators_stop_until_an_operators_start(world: Sim, strategy: Strategy) -> None:
-    """D2, unlike OTP."""
+    """Unlike OTP."""
     async with world.running(root(world.child("a"), world.child("b"), world.child("c"), strategy=strategy)) as sup:
         await sup.terminate_child("b")
         await world.end_and_settle("a", Boom())
@@ -213,10 +223,11 @@ async def test_a_group_restart_respects_an_operators_stop_until_an_operators_sta
         assert world.starts("b") == 3
 
 
+@case("A9", "D2")
 @pytest.mark.parametrize("strategy", GROUPED)
 @seeds(200)
 async def test_an_operators_stop_in_the_middle_of_a_group_restart_is_respected(world: Sim, strategy: Strategy) -> None:
-    """D2, A9: no resurrection by the restart that was under way."""
+    """No resurrection by the restart that was under way."""
     spec = root(world.child("a"), world.child("b", tidy_up(2)), world.child("c", tidy_up(2)), strategy=strategy)
     async with world.running(spec) as sup:
         world.end("a", Boom())
@@ -228,6 +239,7 @@ async def test_an_operators_stop_in_the_middle_of_a_group_restart_is_respected(w
         assert [world.starts(name) for name in "abc"] == [2, 1, 2]
 
 
+@case("A3", "A4")
 @pytest.mark.parametrize("strategy", GROUPED)
 @seeds(200)
 async def test_a_failure_during_a_group_restart_goes_on_from_there(world: Sim, strategy: Strategy) -> None:
@@ -245,6 +257,7 @@ async def test_a_failure_during_a_group_restart_goes_on_from_there(world: Sim, s
         assert len(world.events(RestartScheduled)) == 2
 
 
+@case("O2")
 @pytest.mark.parametrize("strategy", GROUPED)
 @seeds(200)
 async def test_a_member_that_declines_to_come_back_does_not_hold_up_the_rest(world: Sim, strategy: Strategy) -> None:
@@ -254,6 +267,7 @@ async def test_a_member_that_declines_to_come_back_does_not_hold_up_the_rest(wor
         assert states(sup) == {"c": ChildState.RUNNING, "b": ChildState.STOPPED, "a": ChildState.RUNNING}
 
 
+@case("A9")
 @seeds(200)
 async def test_one_for_one_siblings_restart_independently(world: Sim) -> None:
     """A restart that hangs in its start blocks nobody else's."""
@@ -273,6 +287,7 @@ async def test_one_for_one_siblings_restart_independently(world: Sim) -> None:
         assert world.starts("a") == 2
 
 
+@case("O4")
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ONE, *GROUPED])
 @seeds(200)
 async def test_dying_in_hand_is_reported_once_per_incarnation(world: Sim, strategy: Strategy) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_children import Boom, Life, tidy_up
 from support.sim_world import Sim, root, states
@@ -18,9 +19,9 @@ async def hold_the_door(life: Life) -> None:
         await trio.sleep(3600)
 
 
+@case("A12", "D3")
 @seeds(200)
 async def test_a_stuck_child_is_reported_once_with_its_stack_and_holds_up_no_sibling(world: Sim) -> None:
-    """A12, D3."""
     async with world.running(root(world.child("a"), world.child("b", hold_the_door, shutdown_s=2), world.child("c", tidy_up(1)))) as sup:
         await trio.sleep(100)
         await sup.stop()
@@ -35,9 +36,10 @@ async def test_a_stuck_child_is_reported_once_with_its_stack_and_holds_up_no_sib
         assert [event.took_s for event in world.events(SupervisorStopped)] == [3500]
 
 
+@case("D3")
 @seeds(200)
 async def test_a_trapping_child_is_stuck_only_after_the_second_limit(world: Sim) -> None:
-    """D3: asked, then cancelled at its grace; only what still runs after that is stuck."""
+    """Asked, then cancelled at its grace; only what still runs after that is stuck."""
 
     async def deaf(life: Life) -> None:
         trap_exit()
@@ -50,9 +52,9 @@ async def test_a_trapping_child_is_stuck_only_after_the_second_limit(world: Sim)
         assert 2 < stuck_at <= 4
 
 
+@case("A12", "D3")
 @seeds(200)
 async def test_a_stuck_child_is_never_doubled_and_its_supervisor_answers(world: Sim) -> None:
-    """A12, D3."""
     async with world.running(root(world.child("a"), world.child("b", hold_the_door, shutdown_s=2))) as sup:
 
         async def terminate() -> None:
@@ -86,10 +88,11 @@ async def test_a_stuck_child_is_never_doubled_and_its_supervisor_answers(world: 
         assert states(sup)["b"] is ChildState.STOPPED
 
 
+@case("D3")
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
 @seeds(200)
 async def test_a_group_restart_never_doubles_a_stuck_member(world: Sim, strategy: Strategy) -> None:
-    """D3: refuses a second incarnation; the siblings are still stopped in order."""
+    """Refuses a second incarnation; the siblings are still stopped in order."""
     spec = root(
         world.child("a"), world.child("b", tidy_up(1)), world.child("c", hold_the_door, shutdown_s=2), world.child("d"), strategy=strategy
     )

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.cases import case
 from tars.supervisor.intensity import RestartWindow
 
 VECTORS = [
@@ -27,6 +28,7 @@ def gives_up_at(max_restarts: int, period_s: float, times: list[float]) -> int |
     return next((index for index, now in enumerate(times) if not window.record(now)), None)
 
 
+@case("A6", "D5")
 @pytest.mark.parametrize(("max_restarts", "period_s", "times", "verdict"), [row[1:] for row in VECTORS], ids=[row[0] for row in VECTORS])
 def test_gives_up_exactly_at(max_restarts: int, period_s: float, times: list[float], verdict: int | None) -> None:
 
@@ -36,6 +38,7 @@ def test_gives_up_exactly_at(max_restarts: int, period_s: float, times: list[flo
 ATTEMPTS = st.lists(st.integers(0, 40), max_size=60).map(sorted)
 
 
+@case("A6", "D5")
 @given(st.integers(0, 5), st.integers(1, 10), ATTEMPTS)
 def test_never_more_than_max_restarts_inside_any_closed_window(max_restarts: int, period: int, times: list[int]) -> None:
     window = RestartWindow(max_restarts, float(period))
@@ -51,6 +54,7 @@ def test_never_more_than_max_restarts_inside_any_closed_window(max_restarts: int
         allowed.append(now)
 
 
+@case("O6")
 @given(st.integers(0, 5), st.integers(1, 10), ATTEMPTS)
 def test_the_window_holds_no_more_than_it_needs(max_restarts: int, period: int, times: list[int]) -> None:
     window = RestartWindow(max_restarts, float(period))

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_world import Sim
 from tars.supervisor import Mailbox, MailboxClosed, MailboxFull, Overflow
@@ -163,13 +164,14 @@ async def test_under_block_send_nowait_refuses_and_keeps_nothing(_: Sim) -> None
     assert mailbox.statistics().accepted == 1
 
 
+@case("B4")
 @pytest.mark.parametrize(
     ("overflow", "kept", "evicted"),
     [(Overflow.DROP_OLDEST, [3, 4], [1, 2]), (Overflow.DROP_NEWEST, [1, 2], [3, 4]), (Overflow.DEAD_LETTER, [1, 2], [3, 4])],
 )
 @seeds(5)
 async def test_a_full_mailbox_evicts_by_policy_and_never_blocks(_: Sim, overflow: Overflow, kept: list[int], evicted: list[int]) -> None:
-    """B4: overflow during backoff goes to dead letters by policy."""
+    """Overflow during backoff goes to dead letters by policy."""
     out: list[tuple[int, str]] = []
     mailbox: Mailbox[int] = Mailbox(2, overflow, on_evicted=lambda item, reason: out.append((item, reason)))
     for item in (1, 2, 3):
@@ -200,9 +202,10 @@ async def test_what_comes_back_after_a_crash_is_not_evicted_for_want_of_room(_: 
         assert [1, 2, 3, 4] == [taken.item for taken in batch]
 
 
+@case("B4")
 @seeds(200)
 async def test_closing_evicts_what_is_queued_and_ends_waiting_senders_and_readers(world: Sim) -> None:
-    """B4: on final stop all leftovers are dead-lettered."""
+    """On final stop all leftovers are dead-lettered."""
     out: list[tuple[int, str]] = []
     mailbox: Mailbox[int] = Mailbox(2, on_evicted=lambda item, reason: out.append((item, reason)))
     ended: list[str] = []

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_children import Boom, decline, fail_to_start, obey, tidy_up
 from support.sim_world import Sim, root, states
@@ -67,6 +68,7 @@ def test_a_child_is_replaced_when_what_it_was_made_from_differs(old: Any, new: A
 # -- on a running tree ------------------------------------------------------------------------------
 
 
+@case("B9")
 @seeds(200)
 async def test_a_spec_that_says_the_same_changes_nothing(world: Sim) -> None:
     async with world.running(root(made(world, "a", 1), made(world, "b", 1))) as sup:
@@ -76,6 +78,7 @@ async def test_a_spec_that_says_the_same_changes_nothing(world: Sim) -> None:
         assert 1 == world.starts("a") == world.starts("b")
 
 
+@case("B9")
 @seeds(200)
 async def test_only_the_child_that_differs_restarts_and_that_costs_nothing(world: Sim) -> None:
     async with world.running(root(made(world, "a", 1), made(world, "b", 1), made(world, "c", 1), max_restarts=0)) as sup:
@@ -86,6 +89,7 @@ async def test_only_the_child_that_differs_restarts_and_that_costs_nothing(world
         assert [] == world.events(RestartScheduled)
 
 
+@case("B9")
 @seeds(200)
 async def test_a_removed_child_is_stopped_and_a_new_one_started_in_its_place(world: Sim) -> None:
     async with world.running(root(made(world, "a", 1), made(world, "b", 1, tidy_up(3)), made(world, "d", 1))) as sup:
@@ -99,6 +103,7 @@ async def test_a_removed_child_is_stopped_and_a_new_one_started_in_its_place(wor
     assert ["cancelled d", "cancelled c", "cancelled a"] == world.words("cancelled")
 
 
+@case("B9")
 @seeds(200)
 @pytest.mark.parametrize(("strategy", "restarted"), [(Strategy.ONE_FOR_ALL, "abc"), (Strategy.REST_FOR_ONE, "bc")])
 async def test_those_the_strategy_ties_to_it_restart_with_it_in_order(world: Sim, strategy: Strategy, restarted: str) -> None:
@@ -113,6 +118,7 @@ async def test_those_the_strategy_ties_to_it_restart_with_it_in_order(world: Sim
         assert [f"up {name}" for name in restarted] == world.words("up")
 
 
+@case("B9")
 @seeds(200)
 async def test_changed_limits_apply_without_a_restart(world: Sim) -> None:
     raised = []
@@ -128,6 +134,7 @@ async def test_changed_limits_apply_without_a_restart(world: Sim) -> None:
     assert [RestartIntensityExceeded] == [type(error) for error in raised]
 
 
+@case("B9")
 @seeds(200)
 async def test_the_children_of_a_kept_supervisor_are_compared_in_turn(world: Sim) -> None:
     def spec(version: int) -> SupervisorSpec:
@@ -141,6 +148,7 @@ async def test_the_children_of_a_kept_supervisor_are_compared_in_turn(world: Sim
         assert (1, 2, 1) == (world.starts("a"), world.starts("x"), world.starts("y"))
 
 
+@case("B9")
 @seeds(200)
 async def test_a_supervisor_whose_strategy_changes_is_replaced_whole(world: Sim) -> None:
     def spec(strategy: Strategy) -> SupervisorSpec:
@@ -153,6 +161,7 @@ async def test_a_supervisor_whose_strategy_changes_is_replaced_whole(world: Sim)
         assert (1, 2) == (world.starts("a"), world.starts("x"))
 
 
+@case("B9")
 @seeds(200)
 async def test_a_replaced_child_in_backoff_comes_back_at_once(world: Sim) -> None:
     async with world.running(root(made(world, "a", 1), backoff=SLOW)) as sup:
@@ -164,6 +173,7 @@ async def test_a_replaced_child_in_backoff_comes_back_at_once(world: Sim) -> Non
         assert 0 == trio.current_time() - world.times("up", "a")[-1]
 
 
+@case("B9")
 @seeds(200)
 async def test_what_an_operator_stopped_stays_down_and_starts_as_the_new_spec_says(world: Sim) -> None:
     async with world.running(root(made(world, "a", 1))) as sup:
@@ -175,6 +185,7 @@ async def test_what_an_operator_stopped_stays_down_and_starts_as_the_new_spec_sa
         assert ChildState.RUNNING is states(sup)["a"]
 
 
+@case("B9")
 @seeds(200)
 async def test_a_child_added_by_hand_is_left_alone(world: Sim) -> None:
     async with world.running(root(made(world, "a", 1))) as sup:
@@ -185,6 +196,7 @@ async def test_a_child_added_by_hand_is_left_alone(world: Sim) -> None:
         assert 1 == world.starts("hand")
 
 
+@case("B9")
 @seeds(200)
 async def test_a_replaced_child_that_fails_to_start_is_retried_under_the_ordinary_rules(world: Sim) -> None:
     async with world.running(root(made(world, "a", 1, obey, fail_to_start(Boom()), obey), backoff=SLOW)) as sup:
@@ -195,6 +207,7 @@ async def test_a_replaced_child_that_fails_to_start_is_retried_under_the_ordinar
         assert ChildState.RUNNING is states(sup)["a"]
 
 
+@case("B9")
 @seeds(200)
 async def test_a_replaced_child_that_declines_is_stopped_and_the_call_returns(world: Sim) -> None:
     async with world.running(root(made(world, "a", 1, obey, decline))) as sup:
@@ -203,6 +216,7 @@ async def test_a_replaced_child_that_declines_is_stopped_and_the_call_returns(wo
         assert ChildState.STOPPED is states(sup)["a"]
 
 
+@case("B9")
 @seeds(200)
 async def test_a_new_child_that_fails_to_start_is_the_callers_to_know_and_the_rest_holds(world: Sim) -> None:
     async with world.running(root(made(world, "a", 1))) as sup:
@@ -221,6 +235,7 @@ async def test_a_new_child_that_fails_to_start_is_the_callers_to_know_and_the_re
         assert {"a": ChildState.RUNNING, "d": ChildState.RUNNING} == states(sup)
 
 
+@case("B9")
 @seeds(200)
 async def test_the_strategy_of_the_top_cannot_change_and_nothing_else_does_then(world: Sim) -> None:
     async with world.running(root(made(world, "a", 1))) as sup:
@@ -230,6 +245,7 @@ async def test_the_strategy_of_the_top_cannot_change_and_nothing_else_does_then(
         assert 1 == world.starts("a")
 
 
+@case("B9")
 @seeds(200)
 async def test_a_stopping_supervisor_cannot_be_reconfigured(world: Sim) -> None:
     async with trio.open_nursery() as nursery:
@@ -239,6 +255,7 @@ async def test_a_stopping_supervisor_cannot_be_reconfigured(world: Sim) -> None:
             await sup.reconfigure(root(made(world, "a", 2)))
 
 
+@case("B9")
 @seeds(200)
 async def test_a_stop_in_the_middle_of_a_reconfiguration_ends_both(world: Sim) -> None:
     async with trio.open_nursery() as nursery:

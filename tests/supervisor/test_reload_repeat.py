@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from support.cases import case
 from support.sim import seeds
 from support.sim_children import Boom, Life, after, fail_to_start, obey, start_slowly, tidy_up
 from support.sim_world import Sim, root, states
@@ -29,6 +30,7 @@ async def hold_the_door(life: Life) -> None:
 # -- a half applied one ---------------------------------------------------------------------------
 
 
+@case("B9")
 @seeds(200)
 async def test_a_new_child_that_failed_to_start_is_tried_again_the_next_time(world: Sim) -> None:
     script = (fail_to_start(Boom()), obey)
@@ -43,6 +45,7 @@ async def test_a_new_child_that_failed_to_start_is_tried_again_the_next_time(wor
         assert {"b": ChildState.RUNNING, "a": ChildState.RUNNING} == states(sup)
 
 
+@case("B9")
 @seeds(200)
 async def test_a_failure_in_one_branch_keeps_no_other_branch_from_changing(world: Sim) -> None:
     def spec(version: int, *more: ChildSpec) -> SupervisorSpec:
@@ -58,6 +61,7 @@ async def test_a_failure_in_one_branch_keeps_no_other_branch_from_changing(world
 # -- those that are not there ---------------------------------------------------------------------
 
 
+@case("B9")
 @seeds(200)
 async def test_a_temporary_child_that_has_ended_does_not_come_back_unless_it_is_another(world: Sim) -> None:
     def spec(version: int) -> SupervisorSpec:
@@ -72,6 +76,7 @@ async def test_a_temporary_child_that_has_ended_does_not_come_back_unless_it_is_
         assert 2 == world.starts("job")
 
 
+@case("B9")
 @seeds(200)
 async def test_a_child_an_operator_deleted_stays_away(world: Sim) -> None:
     async with world.running(versions(world, a=1, b=1)) as sup:
@@ -82,6 +87,7 @@ async def test_a_child_an_operator_deleted_stays_away(world: Sim) -> None:
         assert {"a": ChildState.RUNNING} == states(sup)
 
 
+@case("B9")
 @seeds(200)
 @pytest.mark.parametrize(("version", "starts"), [(1, 1), (2, 2)])
 async def test_a_child_added_by_hand_that_the_spec_names_now_is_taken_over_and_never_doubled(world: Sim, version: int, starts: int) -> None:
@@ -98,6 +104,7 @@ async def test_a_child_added_by_hand_that_the_spec_names_now_is_taken_over_and_n
 # -- those that will not go -----------------------------------------------------------------------
 
 
+@case("B9")
 @seeds(200)
 async def test_a_removed_child_that_is_stuck_is_told_of_and_when_it_is_wanted_again_it_waits_for_its_old_self(world: Sim) -> None:
     async with world.running(root(made(world, "a", 1), made(world, "b", 1, hold_the_door, obey, shutdown_s=2))) as sup:
@@ -114,6 +121,7 @@ async def test_a_removed_child_that_is_stuck_is_told_of_and_when_it_is_wanted_ag
         assert ["down b", "start b"] == world.words("down", "start")[-2:]
 
 
+@case("B9")
 @seeds(200)
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
 async def test_a_replaced_child_that_is_stuck_holds_up_no_reload_and_is_replaced_when_it_goes(world: Sim, strategy: Strategy) -> None:
@@ -143,6 +151,7 @@ def nested(world: Sim, version: int, *script: Any, more: tuple[ChildSpec, ...] =
     return root(made(world, "a", version), inner, max_restarts=5, period_s=1)
 
 
+@case("B9")
 @seeds(200)
 async def test_a_supervisor_that_is_starting_again_is_changed_when_it_is_up(world: Sim) -> None:
     script = (obey, start_slowly(10))
@@ -158,6 +167,7 @@ async def test_a_supervisor_that_is_starting_again_is_changed_when_it_is_up(worl
         assert {"a", "x", "y", "z"} == set(world.alive())
 
 
+@case("B9")
 @seeds(200)
 async def test_a_supervisor_that_is_being_restarted_comes_back_as_the_new_spec_says(world: Sim) -> None:
     def spec(version: int) -> SupervisorSpec:
@@ -173,6 +183,7 @@ async def test_a_supervisor_that_is_being_restarted_comes_back_as_the_new_spec_s
         assert (1, 2) == (world.starts("x"), world.starts("a"))
 
 
+@case("B9")
 @seeds(200)
 async def test_a_pool_goes_on_when_its_template_was_made_from_the_same(world: Sim) -> None:
     def spec(version: int) -> SupervisorSpec:
@@ -187,6 +198,7 @@ async def test_a_pool_goes_on_when_its_template_was_made_from_the_same(world: Si
 # -- several at once ------------------------------------------------------------------------------
 
 
+@case("B9")
 @seeds(200)
 async def test_two_calls_at_once_are_carried_out_one_after_another_and_the_last_one_holds(world: Sim) -> None:
     async with world.running(versions(world, a=1, b=1)) as sup:

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from support.cases import case
 from tars.supervisor import BRUTAL, INFINITY, AutoShutdown, ChildSpec, Restart, SpecError, Strategy, SupervisorSpec
 
 
@@ -16,6 +17,7 @@ async def start(*, task_status: object) -> None:
 CHILD = ChildSpec("a", start)
 
 
+@case("A17")
 @pytest.mark.parametrize(
     ("wrong", "key"),
     [
@@ -45,6 +47,7 @@ def test_a_child_spec_is_refused_by_spec_and_key(wrong: dict[str, object], key: 
     assert repr(arguments["id"]) in str(refusal.value)
 
 
+@case("A6", "A17", "D8")
 @pytest.mark.parametrize(
     ("wrong", "key"),
     [
@@ -84,17 +87,20 @@ def test_a_supervisor_spec_is_refused_by_spec_and_key(wrong: dict[str, object], 
     assert repr(arguments["id"]) in str(refusal.value)
 
 
+@case("A17")
 def test_a_duplicate_id_is_named() -> None:
     with pytest.raises(SpecError, match="'a'"):
         SupervisorSpec("root", [CHILD, CHILD])
 
 
+@case("A16")
 @pytest.mark.parametrize("auto_shutdown", [AutoShutdown.ANY_SIGNIFICANT, AutoShutdown.ALL_SIGNIFICANT])
 def test_a_permanent_significant_child_is_refused(auto_shutdown: AutoShutdown) -> None:
     with pytest.raises(SpecError, match=r"'boss'.*significant"):
         SupervisorSpec("root", [ChildSpec("boss", start, significant=True)], auto_shutdown=auto_shutdown)
 
 
+@case("A16")
 def test_a_significant_child_under_never_is_refused() -> None:
     with pytest.raises(SpecError, match=r"'boss'.*significant"):
         SupervisorSpec("root", [ChildSpec("boss", start, restart=Restart.TRANSIENT, significant=True)])
@@ -107,21 +113,25 @@ def test_a_significant_child_that_can_end_is_accepted(restart: Restart) -> None:
     assert spec.children[0].significant is True
 
 
+@case("A17")
 def test_an_unknown_key_is_refused() -> None:
     with pytest.raises(TypeError, match="restrat"):
         ChildSpec("a", start, restrat=Restart.TEMPORARY)  # type: ignore[call-arg]
 
 
+@case("A17")
 def test_a_missing_start_is_refused() -> None:
     with pytest.raises(TypeError, match="start"):
         ChildSpec("a")  # type: ignore[call-arg]
 
 
+@case("A12", "O1")
 def test_the_defaults_are_five_seconds_for_a_worker_and_no_limit_for_a_supervisor() -> None:
     assert (5.0, INFINITY) == (CHILD.shutdown_s, SupervisorSpec("root", []).shutdown_s)
     assert (Restart.PERMANENT, Restart.PERMANENT) == (CHILD.restart, SupervisorSpec("root", []).restart)
 
 
+@case("A12")
 @pytest.mark.parametrize("shutdown_s", [BRUTAL, INFINITY, 0, 3, 2.5])
 def test_every_documented_grace_is_accepted(shutdown_s: float) -> None:
     assert shutdown_s == ChildSpec("a", start, shutdown_s=shutdown_s).shutdown_s
