@@ -21,9 +21,9 @@ from tars.supervisor import LoopBlocked, LoopFree, Mailbox
 from .definition import ActorDefinition, SubscriptionDefinition
 from .mqtt.box import ActorBox
 from .mqtt.dead_letter import ToStore, Why
-from .mqtt.dispatcher import evicted
+from .mqtt.dispatcher import Alarm, evicted
 from .mqtt.drain import Drain
-from .mqtt.health import Health
+from .mqtt.health import Health, place_of_actor, place_of_subscription
 from .mqtt.in_flight import Delivery, InFlight
 from .mqtt.ledger import Ledger
 from .mqtt.letters import Letters
@@ -57,6 +57,7 @@ class Estate:
     requests: Requests = attrs.field(factory=Requests)
     filters: Filters = attrs.field(factory=lambda: Filters({}))
     matcher: Matcher[Subscription] = attrs.field(factory=Matcher)
+    alarm: Alarm = attrs.field(factory=Alarm)
     boxes: dict[str, ActorBox] = attrs.field(factory=dict)
 
     @classmethod
@@ -77,16 +78,24 @@ class Estate:
         A removed actor's mailbox is closed: what it holds becomes dead letters.
         """
         self.window.ttl_s, self.window.max_entries = config.dedup.ttl_s, config.dedup.max_entries
-        self.outbox.capacity = config.mqtt.outbox
+        self.outbox.resize(config.mqtt.outbox)
         wanted = {definition.name: definition for definition in definitions}
+        before = {each for box in self.boxes.values() for each in box.subscriptions}
         for name in [name for name in self.boxes if name not in wanted]:
-            box = self.boxes.pop(name)
-            self._subscribe(box, ())
-            box.mailbox.close("removed")
+            self._drop(self.boxes.pop(name))
         for name, definition in wanted.items():
             self._take_limits(self.boxes.get(name) or self._add(name), config)
             self._subscribe(self.boxes[name], tuple(_subscription(name, each) for each in definition.subscriptions))
-        self.filters.want(_strongest([each for box in self.boxes.values() for each in box.subscriptions]))
+        now = [each for box in self.boxes.values() for each in box.subscriptions]
+        for gone in {each.template.filter for each in before} - {each.template.filter for each in now}:
+            self.health.report(place_of_subscription(gone), None)
+        self.filters.want(_strongest(now), {each.template.filter for each in now if each not in before})
+        self.alarm.ring()
+
+    def _drop(self, box: ActorBox) -> None:
+        self._subscribe(box, ())
+        box.mailbox.close("removed")
+        self.health.report(place_of_actor(box.name), None)
 
     def _add(self, name: str) -> ActorBox:
         mailbox = Mailbox(math.inf, on_evicted=evicted(self.table, self.letters))  # a burst is no event: see dispatcher

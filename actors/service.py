@@ -84,11 +84,16 @@ def wire(
     return Service(_tree(config, definitions, estate, transport), estate)
 
 
+def rewire(estate: Estate, config: ServiceConfig, definitions: Sequence[ActorDefinition], *, transport: Transport) -> SupervisorSpec:
+    """Bring a running service's estate in line with another config; returns what to reconfigure its tree to, at once."""
+    estate.adapt(config, definitions)
+    return _tree(config, definitions, estate, transport)
+
+
 def _reload(estate: Estate, transport: Transport, config: Config) -> SupervisorSpec:
     """The tree of another config, on the same estate. Raises `ConfigError`, and nothing has changed then."""
     settings, definitions = _read(config)
-    estate.adapt(settings, definitions)
-    return _tree(settings, definitions, estate, transport)
+    return rewire(estate, settings, definitions, transport=transport)
 
 
 def _tree(config: ServiceConfig, definitions: Sequence[ActorDefinition], estate: Estate, transport: Transport) -> SupervisorSpec:
@@ -159,6 +164,7 @@ def _pipeline(estate: Estate) -> list[ChildSpec]:
         reply_filters=estate.filters.replies,
         letters=estate.letters,
         emit=estate.emit,
+        alarm=estate.alarm,
     )
     return [
         ChildSpec("dedup", functools.partial(dedup, to_dedup), made_from="dedup"),

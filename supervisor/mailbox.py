@@ -80,10 +80,7 @@ class Mailbox(Generic[T]):
         *,
         on_evicted: Callable[[T, str], None] | None = None,
     ) -> None:
-        if not (capacity == math.inf or (capacity >= 1 and capacity == int(capacity))):
-            msg = f"a mailbox holds 1 or more messages, not {capacity!r}"
-            raise ValueError(msg)
-        self.capacity = capacity
+        self.capacity = _capacity(capacity)
         self.overflow = overflow
         self._on_evicted = on_evicted
         self._queue: deque[Taken[T]] = deque()
@@ -209,6 +206,11 @@ class Mailbox(Generic[T]):
         self._admit()
         return count
 
+    def resize(self, capacity: float) -> None:
+        """Hold up to `capacity` messages from now on. What is over it stays; whoever waits for the room that is new gets it."""
+        self.capacity = _capacity(capacity)
+        self._admit()
+
     def close(self, reason: str) -> None:
         """End the mailbox: what is queued, and what is still given back, is evicted; waiting senders and readers are told."""
         if self._closed is None:
@@ -264,3 +266,10 @@ class Mailbox(Generic[T]):
         """Have `left` set when the present reader's incarnation ends; returns the way to unsubscribe."""
         self._reader_left.add(left)
         return lambda: self._reader_left.discard(left)
+
+
+def _capacity(capacity: float) -> float:
+    if not (capacity == math.inf or (capacity >= 1 and capacity == int(capacity))):
+        msg = f"a mailbox holds 1 or more messages, not {capacity!r}"
+        raise ValueError(msg)
+    return capacity

@@ -20,7 +20,7 @@ from tars.supervisor import Custody, Escalate, ExitReason, ExitRequest, Mailbox,
 from .dead_letter import Why
 from .drain import Drain
 from .events import DrainEnded, LinkDown, LinkUp, Qos0Shed, SubscriptionRefused
-from .health import Health, HealthTopic
+from .health import Health, HealthTopic, place_of_subscription
 from .in_flight import Delivery, InFlight
 from .letters import Letters
 from .link_state import Filters, LinkState
@@ -178,7 +178,7 @@ class _Session:
         codes = await link.subscribe(wanted)
         for (topic_filter, _), code in zip(wanted, codes, strict=True):
             refused = code >= FAILURE
-            self._ports.health.report(f"subscription {topic_filter}", f"refused by the broker (code {code:#x})" if refused else None)
+            self._ports.health.report(place_of_subscription(topic_filter), f"refused by the broker (code {code:#x})" if refused else None)
             if refused:
                 self._ports.emit(SubscriptionRefused(topic_filter, code))
         self._ports.filters.confirm(wanted)

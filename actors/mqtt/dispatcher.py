@@ -33,6 +33,17 @@ MAX_ATTEMPTS = 3
 """A message that breaks the pipeline itself this often is set aside."""
 
 
+@attrs.define(eq=False)
+class Alarm:
+    """Has the dispatcher look again: the limits it goes by are not what they were."""
+
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+
+    def ring(self) -> None:
+        """Whoever changed a limit calls this."""
+        self.scope.cancel()
+
+
 @attrs.frozen(eq=False)
 class DispatchPorts:
     """Everything the dispatcher works with; all of it outlives the incarnation."""
@@ -45,6 +56,7 @@ class DispatchPorts:
     reply_filters: Mapping[str, None]
     letters: Letters
     emit: Callable[[object], None]
+    alarm: Alarm = attrs.field(factory=Alarm)
 
 
 async def dispatcher(ports: DispatchPorts, *, task_status: trio.TaskStatus[None]) -> None:
@@ -52,7 +64,7 @@ async def dispatcher(ports: DispatchPorts, *, task_status: trio.TaskStatus[None]
     task_status.started()
     async with ports.admitted.custody() as custody:
         while True:
-            with trio.move_on_at(_next_overflow(ports, trio.current_time())):
+            with trio.move_on_at(_next_overflow(ports, trio.current_time())) as ports.alarm.scope:
                 for taken in await custody.receive(BATCH):
                     custody.begin(taken)
                     if taken.attempt > MAX_ATTEMPTS:

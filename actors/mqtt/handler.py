@@ -150,6 +150,8 @@ class _Life:
         """After a restart: the last retained message of each topic, so that the actor's view of the world is whole."""
         me = current()
         for work in self._ports.box.retained.all() if me is not None and me.number > 1 else ():
+            if work.subscription not in self._ports.box.subscriptions:
+                continue  # taken out of the config
             seen = work.delivery
             shown = attrs.evolve(seen.inbound, retain=True, duplicate=True)
             again = Delivery(shown, 0, key=f"shown|{uuid.uuid4().hex}", message_id=seen.message_id)  # what it makes us say is new
@@ -159,6 +161,10 @@ class _Life:
     # -- one message -----------------------------------------------------------------------------
 
     async def _handle(self, taken: Taken[Work]) -> None:
+        subscription = taken.item.subscription
+        if subscription.id not in self._ports.behaviour.methods and subscription in self._ports.box.subscriptions:
+            await self._request.wait()  # a reload has added it: this incarnation is about to end, the next one knows it
+            return
         self._custody.begin(taken)
         try:
             await self._handle_one(taken.item, taken.attempt, taken)

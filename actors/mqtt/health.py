@@ -15,6 +15,16 @@ from .pulse import Pulse
 from .transport import Outbound, Will
 
 
+def place_of_actor(name: str) -> str:
+    """Where an actor's own problem is reported."""
+    return f"actor {name}"
+
+
+def place_of_subscription(topic_filter: str) -> str:
+    """Where a filter that the broker refused is reported."""
+    return f"subscription {topic_filter}"
+
+
 @attrs.define(eq=False)
 class Health:
     """`problems`: what is wrong, by its place. Empty means well."""

@@ -19,7 +19,7 @@ from tars.supervisor import Custody, Escalate, Stop, Taken, Unavailable, leaves
 from .box import ActorBox
 from .dead_letter import Why
 from .events import ActorParked, ActorRecovered, HandlerFailed, HandlerUnavailable
-from .health import Health
+from .health import Health, place_of_actor
 from .in_flight import InFlight, Work
 from .letters import Letters
 
@@ -89,7 +89,7 @@ class Ladder:
 
     def report_health(self, complaint: str | None) -> None:
         """What is wrong with this actor, or None."""
-        self.health.report(f"actor {self.box.name}", complaint)
+        self.health.report(place_of_actor(self.box.name), complaint)
 
     def _keep(self, work: Work, taken: Taken[Work] | None, error: Exception) -> None:
         """Its backend is down: the message stays, and this costs it no attempt."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import attrs
 
@@ -51,12 +51,13 @@ class Filters:
 
     static: Mapping[str, int]  # the actors' own: filter -> QoS
     replies: dict[str, None] = attrs.field(factory=dict, init=False)
-    held: set[str] = attrs.field(factory=set, init=False)  # on the present connection
+    held: dict[str, int] = attrs.field(factory=dict, init=False)  # on the present connection: filter -> QoS asked for
     changed: Pulse = attrs.field(factory=Pulse, init=False)
 
-    def want(self, static: Mapping[str, int]) -> None:
-        """The actors subscribe these from now on."""
-        self.held.difference_update(name for name, qos in static.items() if self.static.get(name, qos) != qos)  # asked again
+    def want(self, static: Mapping[str, int], renewed: Collection[str] = ()) -> None:
+        """The actors subscribe these from now on. The `renewed` are asked for again: someone new wants what is retained there."""
+        for topic_filter in renewed:
+            self.held.pop(topic_filter, None)
         self.static = static
         self.changed.beat()
 
@@ -66,16 +67,17 @@ class Filters:
 
     def drop(self, filters: list[str]) -> None:
         """The broker no longer has these for us."""
-        self.held.difference_update(filters)
+        for topic_filter in filters:
+            self.held.pop(topic_filter, None)
 
     def wanted(self) -> list[tuple[str, int]]:
-        """Every (filter, QoS) the connection must hold and does not."""
+        """Every (filter, QoS) the connection must hold and does not. One held at another QoS is asked for again."""
         everything = [*self.static.items(), *((reply, 0) for reply in self.replies if reply not in self.static)]
-        return [(topic_filter, qos) for topic_filter, qos in everything if topic_filter not in self.held]
+        return [(topic_filter, qos) for topic_filter, qos in everything if self.held.get(topic_filter) != qos]
 
     def confirm(self, filters: list[tuple[str, int]]) -> None:
         """The broker has answered for these."""
-        self.held.update(topic_filter for topic_filter, _ in filters)
+        self.held.update(filters)
         self.changed.beat()
 
     def forget(self) -> None:

@@ -66,7 +66,7 @@ Table = dict[str, Any]
 def tables(port: int = 0, *, application: str = "app:application", more: Mapping[str, Any] | None = None, **children: Any) -> Table:
     """``a=1`` is version 1 of a child ``a``; ``a="fails"`` one with that fate."""
     each = {name: {"fate": what} if isinstance(what, str) else {"version": what} for name, what in children.items()}
-    return {"application": application, "port": port, **{"log": {"format": "json"}, **(more or {})}, "children": each}
+    return {"application": application, "port": port, "log": {"format": "json"}, **(more or {}), "children": each}
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -22,14 +22,14 @@ import orjson
 import trio
 import trio.testing
 
-from tars.actors.definition import define
+from tars.actors.definition import ActorDefinition, define
 from tars.actors.estate import Estate
 from tars.actors.mqtt.dead_letter import DeadLetter, ToStore
 from tars.actors.mqtt.memory import MemoryBroker, MemoryTransport
 from tars.actors.mqtt.memory_watch import Published
 from tars.actors.mqtt.pulse import Pulse
 from tars.actors.mqtt.transport import Transport
-from tars.actors.service import wire
+from tars.actors.service import rewire, wire
 from tars.actors.service_config import ServiceConfig
 from tars.actors.settings import (
     ActorSettings,
@@ -45,6 +45,7 @@ from tars.actors.settings import (
 from tars.actors.testing import event as enveloped
 from tars.actors.url import BrokerUrl
 from tars.supervisor import (
+    Changes,
     ChildSpec,
     Escalate,
     ExitReason,
@@ -164,6 +165,7 @@ class World:
     failure: BaseException | None = None
     estate: Estate = attrs.field(init=False)
     supervisor: Supervisor = attrs.field(init=False)
+    transport: Transport = attrs.field(init=False)
     ended: trio.Event = attrs.field(factory=trio.Event, init=False)
     _numbers: itertools.count[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
     _happened: Pulse = attrs.field(factory=Pulse, init=False)
@@ -258,6 +260,12 @@ class World:
                 if not len(self.estate.table):
                     return
 
+    async def reload(self, *uses: Any, config: Tables | None = None, actors: Tables | None = None) -> Changes:
+        """Go on with these actors and tables, given as to `running`, as SIGHUP would."""
+        with trio.fail_after(PATIENCE_S):
+            spec = rewire(self.estate, *_read(uses, config or {}, actors or {}), transport=self.transport)
+            return await self.supervisor.reconfigure(_adapted(spec, self.store, {}))
+
     async def stop(self) -> None:
         """Stop the service as SIGTERM would; returns when nothing of it runs."""
         with trio.fail_after(PATIENCE_S):
@@ -305,12 +313,8 @@ async def running(
     child, what gives its ports from those it would have: how a fault gets in. `up`: wait for the link.
     """
     world = World(broker or MemoryBroker(), store or MemoryStore())
-    options = {use.__name__.lower(): dict((actors or {}).get(use.__name__.lower(), {})) for use in uses}
-    settings = {name: _actor_settings(table) for name, table in options.items()}
-    definitions = [
-        define(name, use, settings=settings[name].settings, topics=settings[name].topics) for use, name in zip(uses, settings, strict=True)
-    ]
-    service = wire(_config(config or {}, settings), definitions, transport=transport(world.broker), emit=world.emit)
+    world.transport = transport(world.broker)
+    service = wire(*_read(uses, config or {}, actors or {}), transport=world.transport, emit=world.emit)
     world.estate = service.estate
     spec = _adapted(service.spec, world.store, ports or {})
     async with trio.open_nursery() as nursery:
@@ -324,8 +328,17 @@ async def running(
                 await world.finish()
 
 
-def _actor_settings(table: Mapping[str, Any]) -> ActorSettings:
-    return ActorSettings(use="test:it", **{**table, "overflow": Overflow(table.get("overflow", "dead_letter"))})
+def _read(uses: Sequence[Any], config: Tables, actors: Tables) -> tuple[ServiceConfig, list[ActorDefinition]]:
+    """What a file with these tables comes to."""
+    settings = {use.__name__.lower(): _actor_settings(actors.get(use.__name__.lower(), {}), use) for use in uses}
+    definitions = [
+        define(name, use, settings=settings[name].settings, topics=settings[name].topics) for use, name in zip(uses, settings, strict=True)
+    ]
+    return _config(config, settings), definitions
+
+
+def _actor_settings(table: Mapping[str, Any], use: Any) -> ActorSettings:
+    return ActorSettings(use=f"test:{use.__qualname__}", **{**table, "overflow": Overflow(table.get("overflow", "dead_letter"))})
 
 
 def _config(tables: Tables, actors: Mapping[str, ActorSettings]) -> ServiceConfig:
