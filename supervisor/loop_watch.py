@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from types import FrameType
 
 import attrs
 import trio
@@ -49,9 +50,10 @@ async def watch_loop(
     try:
         while True:
             before, signs.seen_at = signs.seen_at, monotonic()
-            if signs.blocked is not None:
-                where, signs.blocked = signs.blocked.where, None
-                report(LoopFree(signs.seen_at - before, where))
+            if (blocked := signs.blocked) is not None:
+                signs.blocked = None
+                # noticed in the very moment it ended, it is told at the next sign, whose own interval is short
+                report(LoopFree(max(signs.seen_at - before, blocked.silent_s), blocked.where))
             await trio.sleep(sign_s)
     finally:
         signs.stop.set()
@@ -67,16 +69,22 @@ def _look(
     while not signs.stop.wait(sign_s):
         silent_s = monotonic() - signs.seen_at
         if silent_s > limit_s + sign_s and signs.blocked is None:
-            stack, where = _stack_of(signs.loop_thread)
-            signs.blocked = LoopBlocked(silent_s, where, stack)
-            report(signs.blocked)
+            frame = sys._current_frames().get(signs.loop_thread)  # noqa: SLF001 - documented, in spite of its name
+            if frame is not None and not waits_for_work(frame):
+                signs.blocked = _blocked(silent_s, frame)
+                report(signs.blocked)
 
 
-def _stack_of(thread: int) -> tuple[str, str]:
-    """The whole stack of a thread as text, and its innermost line as ``file:line in function``."""
-    frame = sys._current_frames().get(thread)  # noqa: SLF001 - documented, in spite of its name
-    if frame is None:
-        return "", "?"
+def _blocked(silent_s: float, frame: FrameType) -> LoopBlocked:
+    """`stack`: the whole of it as text; `where`: the innermost line as ``file:line in function``."""
     entries = traceback.extract_stack(frame)
     last = entries[-1]
-    return "".join(traceback.format_list(entries)), f"{last.filename}:{last.lineno} in {last.name}"
+    return LoopBlocked(silent_s, f"{last.filename}:{last.lineno} in {last.name}", "".join(traceback.format_list(entries)))
+
+
+def waits_for_work(frame: FrameType) -> bool:
+    """Does the loop sit in the system's own wait? Then nobody blocks it: the whole process was stopped (SIGSTOP, a paused container).
+
+    Goes by the name of a trio module; should that change, a stop of the process is reported as a block again, no more.
+    """
+    return str(frame.f_globals.get("__name__", "")).startswith("trio._core._io_")

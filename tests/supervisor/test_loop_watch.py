@@ -1,10 +1,13 @@
 """The watch on the event loop. Real threads, no sleeping: the block ends when the report has arrived."""
 
+import sys
 import threading
+import time
 
 import trio
 
 from tars.supervisor import LoopBlocked, LoopFree, watch_loop
+from tars.supervisor.loop_watch import waits_for_work
 
 PATIENCE_S = 30
 LIMIT_S = 0.4  # longer than a busy machine keeps a loop waiting by chance
@@ -77,6 +80,40 @@ async def test_each_block_is_reported_once_and_the_next_one_again() -> None:
             reports.free = trio.Event()
 
         assert [LoopBlocked, LoopFree, LoopBlocked, LoopFree] == [type(report) for report in reports.seen]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_loop_that_waits_for_work_is_not_blocked_however_long_the_process_stood_still() -> None:
+    """As after SIGSTOP: no sign for long, and nobody's line to blame."""
+    loop = threading.get_ident()
+
+    def look() -> bool:
+        give_up_at = time.monotonic() + PATIENCE_S
+        while time.monotonic() < give_up_at:  # this task waits for us: sooner or later the loop has nothing to do
+            if waits_for_work(sys._current_frames()[loop]):  # noqa: SLF001 - documented, in spite of its name
+                return True
+        return False
+
+    assert await trio.to_thread.run_sync(look)
+    assert not waits_for_work(sys._current_frames()[loop])  # noqa: SLF001 - as above
+
+
+async def test_a_block_that_ends_as_it_is_noticed_is_told_with_its_whole_length() -> None:
+    """The loop's clock stands still, as if the sign had come just before the report."""
+    reports, here = Reports(), threading.get_ident()
+
+    def clock() -> float:
+        return 0.0 if threading.get_ident() == here else 100.0
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: watch_loop(reports, limit_s=LIMIT_S, sign_s=0.01, monotonic=clock, task_status=task_status))
+        block_the_loop(reports.blocked)
+        with trio.fail_after(PATIENCE_S):
+            await reports.free.wait()
+
+        free = reports.seen[1]
+        assert isinstance(free, LoopFree)
+        assert 100.0 == free.blocked_s
         nursery.cancel_scope.cancel()
 
 
