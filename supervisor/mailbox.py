@@ -199,10 +199,11 @@ class Mailbox(Generic[T]):
         return len(self._queue)
 
     def evict(self, reason: str, *, keep: int = 0, oldest_first: bool = False) -> int:
-        """Take all but `keep` queued messages out, the newest first or the oldest; returns how many."""
+        """Take all but `keep` queued messages out, the newest or the oldest; returns how many. `on_evicted` sees them in order."""
         count = max(0, len(self._queue) - keep)
-        for _ in range(count):
-            self._evict((self._queue.popleft() if oldest_first else self._queue.pop()).item, reason)
+        gone = [self._queue.popleft() if oldest_first else self._queue.pop() for _ in range(count)]
+        for taken in gone if oldest_first else reversed(gone):
+            self._evict(taken.item, reason)
         self._admit()
         return count
 
