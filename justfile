@@ -18,6 +18,10 @@ run config="config/router.toml":
 test *args:
     sh .ci/setup --tests && .venv/bin/python -m pytest {{args}}
 
+# The supervision tree against its model for longer than CI does, on other examples every time.
+soak examples="10000":
+    sh .ci/setup --tests && MODEL_EXAMPLES={{examples}} .venv/bin/python -m pytest tests/supervisor/test_model.py
+
 # What CI checks beside isolation.
 check: lint test
 

@@ -19,14 +19,15 @@ class Budget:
 
     def delay_s(self, line: Line, at: float) -> float:
         """Until the next start of a child that failed `at`; longer every time, until a stable run forgives (B1, B3)."""
-        backoff = self._backoff_of(line)
+        backoff = self.backoff_of(line)
         if line.up_at is not None and at - line.up_at >= backoff.stable_s:
             line.failures = line.consecutive = 0
         ceiling_s = min(backoff.max_s, backoff.initial_s * backoff.factor**line.failures)
         line.failures += 1
         return ceiling_s * (1 - backoff.jitter * JITTER_CHANCE)
 
-    def _backoff_of(self, line: Line) -> Backoff:
+    def backoff_of(self, line: Line) -> Backoff:
+        """The child's own, else its supervisor's."""
         return (line.shape.backoff if isinstance(line.shape, Worker) else None) or self.shape.backoff
 
     def used(self, at: float) -> int:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tars.supervisor import BRUTAL, INFINITY, NO_BACKOFF, AutoShutdown, Backoff, Restart, Strategy
 
-from .model_shapes import Cancel, Case, Command, Edge, Ending, Group, Next, Operate, Order, Pass, Plan, Post, Shape, Word, Worker
+from .model_shapes import Cancel, Case, Command, Edge, Ending, Group, Next, Operate, Order, Pass, Plan, Post, Ripen, Shape, Word, Worker
 
 DEEPEST: Final = 3
 LONGEST_S: Final = 2**-8
@@ -136,7 +136,7 @@ COMMANDS: Final[st.SearchStrategy[Command]] = st.one_of(
     PASS,
     ORDER,
     st.builds(Operate, st.sampled_from(["terminate", "restart", "start"]), INDEX, INDEX),
-    st.builds(Edge, INDEX, st.booleans()),
+    st.one_of(st.builds(Edge, INDEX, st.booleans()), st.builds(Ripen, INDEX, st.booleans())),
     st.builds(Post, st.sampled_from(["send", "send", "take", "done"]), INDEX, st.integers(1, 3)),
     st.integers(0, 29).flatmap(lambda chance: ENDS.get(chance, ORDER)),
 )

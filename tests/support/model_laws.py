@@ -20,6 +20,7 @@ from tars.supervisor import (
     ChildState,
     ExitKind,
     MailboxStatistics,
+    ReaderState,
     RestartScheduled,
     Strategy,
     Supervisor,
@@ -114,6 +115,10 @@ class Laws:
         """B4."""
         left = letters.done + letters.in_hand + letters.evicted + letters.queued
         self._require(letters.accepted == left, f"the mailbox of {path} does not balance: {letters}")
+
+    def reader(self, path: str, letters: MailboxStatistics, *, there: bool) -> None:
+        """A mailbox knows whether its reader lives."""
+        self._require(there == (letters.reader is ReaderState.PRESENT), f"the reader of {path} is {letters.reader}; alive: {there}")
 
     def _require(self, holds: bool, otherwise: str) -> None:
         if not holds:

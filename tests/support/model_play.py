@@ -16,7 +16,7 @@ from tars.supervisor import ChildState
 from .model_child import Call, World
 from .model_machine import Mail, Tie, WorkerProcess
 from .model_operator import carry_out, names
-from .model_shapes import Cancel, Case, Command, Edge, Ending, Group, Next, Operate, Order, Pass, Plan, Post, Word, Worker
+from .model_shapes import Cancel, Case, Command, Edge, Ending, Group, Next, Operate, Order, Pass, Plan, Post, Ripen, Word, Worker
 from .model_supervisor import Supervisor
 
 BEYOND_S: Final = 2**-10
@@ -94,6 +94,8 @@ class Play:
                 self.wait_until(self.world.machine.now + seconds)
             case Edge(group, beyond):
                 self._wait_for_the_edge(self._reached(group), beyond=beyond)
+            case Ripen(worker, short):
+                self._wait_until_stable(worker, short=short)
             case Cancel():
                 self._cancel(command)
             case Order(worker, ending):
@@ -132,6 +134,12 @@ class Play:
         if supervisor is not None and supervisor.budget.restarts and not supervisor.over:
             oldest = supervisor.budget.oldest(self.world.machine.now)
             self.wait_until(oldest + supervisor.shape.period_s + (BEYOND_S if beyond else 0))
+
+    def _wait_until_stable(self, worker: int, *, short: bool) -> None:
+        up = [line for line in self.world.workers.values() if line.up_at is not None]
+        if up and (up_at := up[worker % len(up)].up_at) is not None:
+            stable_s = up[worker % len(up)].owner.budget.backoff_of(up[worker % len(up)]).stable_s
+            self.wait_until(up_at + stable_s - (BEYOND_S if short else 0))
 
     def _post(self, verb: str, worker: int, count: int, command: Command) -> None:
         readers = [path for path, shape in self.world.shapes.items() if isinstance(shape, Worker) and shape.capacity]

@@ -17,7 +17,6 @@ from tars.supervisor import (
     Escalate,
     Mailbox,
     Overflow,
-    ReaderState,
     Supervisor,
     SupervisorSpec,
     TarsError,
@@ -142,8 +141,8 @@ class Real:
 
     # -- the script ------------------------------------------------------------------------------
 
-    async def replay(self, steps: Sequence[Step]) -> None:
-        """Raises AssertionError at the first step after which something is not as it should be."""
+    async def replay(self, steps: Sequence[Step]) -> str:
+        """What is not as it should be after the first step of which that can be said; "" when all is well."""
         self.nursery.start_soon(self.run)
         for step in steps:
             await trio.sleep_until(step.at)
@@ -152,8 +151,9 @@ class Real:
                 self.world.note(line(step))
                 self._act(step)
             await self.world.settle()
-            self._compare(step)
-        self._require(not self.lives, f"the root has ended, and these still run: {list(self.lives)}")
+            if found := self._differences(step):
+                return f"at {trio.current_time():.6f} s, after {line(step)}:\n" + "\n".join(found)
+        return f"the root has ended, and these still run: {list(self.lives)}" if self.lives else ""
 
     def _act(self, step: Step) -> None:
         match step.act:
@@ -215,15 +215,9 @@ class Real:
 
     # -- looking ---------------------------------------------------------------------------------
 
-    def _compare(self, step: Step) -> None:
+    def _differences(self, step: Step) -> list[str]:
         actual = self._seen(step)
-        found = [*differences(self._groups, step.seen, actual), *self.laws.broken, *self.world.faults]
-        self._require(not found, f"at {trio.current_time():.6f} s, after {line(step)}:\n" + "\n".join(found))
-
-    @staticmethod
-    def _require(holds: bool, otherwise: str) -> None:
-        if not holds:
-            raise AssertionError(otherwise)
+        return [*differences(self._groups, step.seen, actual), *self.laws.broken, *self.world.faults]
 
     def _seen(self, step: Step) -> Seen:
         self.laws.look(self.lives, step.seen.stopping)
@@ -234,7 +228,7 @@ class Real:
             now = self.mail[path].statistics()
             self.laws.balance(path, now)
             there = path in self.lives and self.lives[path].custody is not None
-            self._require(there == (now.reader is ReaderState.PRESENT), f"the reader of {path} is {now.reader}; alive: {there}")
+            self.laws.reader(path, now, there=there)
             letters[path] = (now.accepted, now.done, now.evicted, now.queued, now.in_hand, there)
         return Seen(
             {path: tuple(rows(supervisor, stopping=path in step.seen.stopping)) for path, supervisor in self.supervisors.items()},
@@ -248,6 +242,10 @@ class Real:
 
 
 async def check(world: Sim, case: Case, steps: Sequence[Step]) -> None:
-    """Replay `steps` on the tree of `case`. A scenario for `sim`."""
+    """Replay `steps` on the tree of `case`; AssertionError says what is different. A scenario for `sim`."""
     async with trio.open_nursery() as nursery:
-        await Real(world, case.tree, nursery).replay(steps)
+        found = await Real(world, case.tree, nursery).replay(steps)
+        if found:
+            nursery.cancel_scope.cancel()
+    if found:
+        raise AssertionError(found)

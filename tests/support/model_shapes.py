@@ -114,6 +114,14 @@ class Edge:
 
 
 @attrs.frozen
+class Ripen:
+    """Time passes until a living worker has run exactly as long as makes a run stable, or a bit less."""
+
+    worker: int
+    short: bool
+
+
+@attrs.frozen
 class Order:
     """A living worker ends."""
 
@@ -152,7 +160,7 @@ class Cancel:
     """The program is cancelled from outside."""
 
 
-Command: TypeAlias = Pass | Edge | Order | Next | Operate | Post | Cancel
+Command: TypeAlias = Pass | Edge | Ripen | Order | Next | Operate | Post | Cancel
 
 
 @attrs.frozen(repr=False)
