@@ -1,10 +1,15 @@
-"""The command line: ``tars run CONFIG``, ``tars check CONFIG``. Exit code 2: the configuration, or the call, is wrong."""
+"""The command line: ``tars run``, ``check``, ``logs``, and what installed packages add. Exit code 2: the config, or the call, is wrong.
+
+A package adds a command by an entry point of the group ``tars.commands``: its name, and the function typer makes it of.
+It is imported only when it is called, or listed.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Final, NoReturn, TextIO, TypeAlias
 
@@ -13,17 +18,20 @@ import typer
 from .application import Plan, next_start, outline, plan, replan
 from .config import ConfigError
 from .log import configure
+from .log_command import logs
 from .process import BAD_CONFIG
 from .process import run as run_process
 from .reload import Wanted
 from .spec import SupervisorSpec
 
-app: Final = typer.Typer(name="tars", no_args_is_help=True, pretty_exceptions_enable=False, help="Run actor-supervised services.")
+COMMANDS: Final = "tars.commands"
+"""The group of entry points that are commands."""
+
+_HELP: Final = "Run actor-supervised services, and look into them. `tars COMMAND --help` shows examples."
 
 ConfigPath: TypeAlias = Annotated[Path, typer.Argument(metavar="CONFIG", help="The service's TOML file.", show_default=False)]
 
 
-@app.command()
 def run(config: ConfigPath) -> None:
     """Run the service until SIGTERM or Ctrl-C drains it; a second one ends it at once. SIGHUP reads the config again.
 
@@ -43,7 +51,6 @@ def run(config: ConfigPath) -> None:
     raise typer.Exit(code)
 
 
-@app.command()
 def check(config: ConfigPath) -> None:
     """Read the config, print the tree that would run, start nothing. Exit code 2: bad config."""
     for line in outline(_plan(config).spec):
@@ -80,4 +87,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
-    app(args=None if arguments is None else list(arguments), prog_name="tars")
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    commands(given)(args=given, prog_name="tars")
+
+
+def commands(arguments: Sequence[str]) -> typer.Typer:
+    """The command line for these arguments: all commands, or when one of ours is called, ours."""
+    app = typer.Typer(name="tars", no_args_is_help=True, pretty_exceptions_enable=False, help=_HELP)
+    for ours in (run, check, logs):
+        app.command()(ours)
+    called = next(iter(arguments), "")
+    if called in {"run", "check", "logs"}:
+        return app
+    added = sorted(entry_points(group=COMMANDS), key=lambda each: each.name)
+    for each in [each for each in added if each.name == called] or added:
+        app.command(each.name)(each.load())
+    return app
