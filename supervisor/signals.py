@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 import trio
 
@@ -34,6 +34,7 @@ class SignalWatch:
         self.asked = trio.Event()
         self.received: signal.Signals | None = None
         self._report = report
+        self._last_words = _LastWords()
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)  # noqa: FBT003 - the standard library's signature
 
@@ -41,6 +42,7 @@ class SignalWatch:
     def listening(self) -> Iterator[None]:
         """Take the signals; call it inside `trio.run`. They are given back only if none has come by then."""
         token = trio.lowlevel.current_trio_token()
+        self._last_words.get_ready()
         threading.Thread(target=self._listen, args=(token,), name="signals", daemon=True).start()
         # trio's own descriptor is replaced, so every byte is passed on as a wake-up of its loop
         trios = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
@@ -71,7 +73,7 @@ class SignalWatch:
         if number not in SIGNALS:
             return
         if self.received is not None:
-            _end(128 + number, lambda: [f"tars: second signal ({number.name}), exiting at once"])
+            self._last_words.end(128 + number, lambda: [f"tars: second signal ({number.name}), exiting at once"])
         self.received = number
         deadline = threading.Timer(self.deadline_s, self._expired)
         deadline.daemon = True
@@ -85,7 +87,7 @@ class SignalWatch:
     def _expired(self) -> None:
         name = self.received.name if self.received else "the signal"
         first = f"tars: not stopped {self.deadline_s:g} s after {name}, exiting; still there:"
-        _end(1, lambda: _chain(first, self._report()))
+        self._last_words.end(1, lambda: _chain(first, self._report()))
 
 
 def _chain(first: str, rest: Iterable[str]) -> Iterator[str]:
@@ -93,17 +95,33 @@ def _chain(first: str, rest: Iterable[str]) -> Iterator[str]:
     yield from rest
 
 
-def _end(code: int, lines: Callable[[], Iterable[str]]) -> None:
-    """Print to standard error, as long as that takes no more than a second, and end the process."""
+class _LastWords:
+    """Says something on standard error, as long as that takes no more than a second, and ends the process.
 
-    def speak() -> None:
-        for line in lines():
-            print(line, file=sys.stderr, flush=True)  # noqa: T201 - last words, past every log
+    The thread that prints is there from the beginning: Python 3.12 makes no new one while it waits for the last to end.
+    """
 
-    speaker = threading.Thread(target=speak, name="last-words", daemon=True)
-    speaker.start()
-    speaker.join(_LAST_WORDS_S)
-    os._exit(code)
+    def __init__(self) -> None:
+        self._lines: Callable[[], Iterable[str]] = tuple
+        self._asked = threading.Event()
+        self._said = threading.Event()
+
+    def get_ready(self) -> None:
+        threading.Thread(target=self._speak, name="last-words", daemon=True).start()
+
+    def end(self, code: int, lines: Callable[[], Iterable[str]]) -> NoReturn:
+        self._lines = lines
+        self._asked.set()
+        self._said.wait(_LAST_WORDS_S)
+        os._exit(code)
+
+    def _speak(self) -> None:
+        self._asked.wait()
+        try:
+            for line in self._lines():
+                print(line, file=sys.stderr, flush=True)  # noqa: T201 - last words, past every log
+        finally:
+            self._said.set()
 
 
 def _leave_it_to_the_thread(_number: int, _frame: object) -> None:
