@@ -29,7 +29,7 @@ class Agenda:
     _called: dict[Row, None] = attrs.field(factory=dict, init=False)  # an operator waits for their start
     _doomed: Lowest[Row] = attrs.field(factory=Lowest, init=False)  # must stop, and still can: the last in start order first
     _due: Lowest[Row] = attrs.field(factory=Lowest, init=False)  # in backoff, by the end of it
-    _order: Lowest[Row] = attrs.field(factory=Lowest, init=False)  # all that are restless, in start order
+    _order: Lowest[Row] = attrs.field(factory=Lowest, init=False)  # of a group: all that are restless, in start order
 
     def note(self, row: Row) -> None:
         """`row` is not what it was."""
@@ -40,7 +40,8 @@ class Agenda:
                 heap.drop(row)
             return
         self.restless[row] = None
-        self._order.put(row, row.index)
+        if self.grouped:
+            self._order.put(row, row.index)
         if row.by_operator:
             self._called[row] = None
         if row.state is ChildState.BACKOFF:

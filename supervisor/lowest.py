@@ -1,7 +1,7 @@
 """Items by key, lowest first, where keys change and items leave: a heap that forgives.
 
 Putting, dropping and asking for the first cost O(log n). What is out of date stays in the heap until it comes up,
-or until it makes up half of it. Pure.
+or until it makes up half of it; but only as a number: an item that was dropped is let go at once. Pure.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ class Lowest(Generic[T]):
     """Each item is in it once, under its latest key. Items of equal keys come in the order they were put."""
 
     def __init__(self) -> None:
-        self._entry: dict[T, tuple[float, int]] = {}
-        self._heap: list[tuple[float, int, T]] = []
+        self._entry: dict[T, tuple[float, int]] = {}  # key, and the number of its put
+        self._item: dict[int, T] = {}  # by that number
+        self._heap: list[tuple[float, int]] = []
         self._puts = 0
 
     def put(self, item: T, key: float) -> None:
@@ -26,23 +27,26 @@ class Lowest(Generic[T]):
         known = self._entry.get(item)
         if known is not None and known[0] == key:
             return
+        self.drop(item)
         self._puts += 1
-        self._entry[item] = (key, self._puts)
-        heapq.heappush(self._heap, (key, self._puts, item))
+        entry = self._entry[item] = (key, self._puts)
+        self._item[self._puts] = item
+        heapq.heappush(self._heap, entry)
         if len(self._heap) > 2 * len(self._entry) + 16:
-            self._heap = [(*entry, each) for each, entry in self._entry.items()]
+            self._heap = list(self._entry.values())
             heapq.heapify(self._heap)
 
     def drop(self, item: T) -> None:
         """Have `item` no longer in it."""
-        self._entry.pop(item, None)
+        if (entry := self._entry.pop(item, None)) is not None:
+            del self._item[entry[1]]
 
     def first(self) -> tuple[float, T] | None:
         """The lowest key and its item; None when there is nothing."""
         while self._heap:
-            key, put, item = self._heap[0]
-            if self._entry.get(item) == (key, put):
-                return key, item
+            key, put = self._heap[0]
+            if put in self._item:
+                return key, self._item[put]
             heapq.heappop(self._heap)
         return None
 
