@@ -2,10 +2,11 @@
 
 Layers, lowest first; a module imports only from below:
 
-* ``errors restart intensity backoff strategy spec events`` pure: no trio, no clock, no randomness
-* ``policy``                                                 pure: the table and what it calls for
-* ``incarnation stacks mailbox asking lives engine tree``                   on trio
-* ``config log cli __main__``                               at the edge
+* ``errors restart intensity backoff strategy spec events``          pure: no trio, no clock, no randomness
+* ``policy lowest agenda tally``                                     pure: a child's row, and what the rows call for
+* ``incarnation stacks custody mailbox asking lives table engine``   on trio
+* ``reconfigure tree``                                               what users of a tree call
+* ``config log process cli __main__``                                at the edge
 
 What is exported here is the public API; everything else may change.
 """

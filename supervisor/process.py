@@ -54,8 +54,8 @@ class Roster:
 
     def stuck(self) -> list[str]:
         """The paths that hold the others up: alive, with nothing alive below them."""
-        alive = sorted(self._alive.items())
-        return [f"{path} (incarnation {number})" for path, number in alive if not any(other.startswith(f"{path}/") for other, _ in alive)]
+        above = {path[:at] for path in self._alive for at, letter in enumerate(path) if letter == "/"}
+        return [f"{path} (incarnation {number})" for path, number in sorted(self._alive.items()) if path not in above]
 
     def report(self) -> Iterator[str]:
         """Children, then the stacks of all threads, then of all trio tasks. What is surest comes first."""
