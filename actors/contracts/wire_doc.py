@@ -49,7 +49,7 @@ A message is JSON in UTF-8, in an envelope of exactly five fields:
 In Python: `from tars.actors.contracts.stt import FinalTranscript`, then `await ctx.publish("stt.final", FinalTranscript(text="hello"))`.
 """
 
-_MADE: Final = {new_id: "a new id", now_s: "now", now_utc: "now"}
+_MADE: Final[Mapping[object, str]] = {new_id: "a new id", now_s: "now", now_utc: "now"}
 
 
 def render() -> str:

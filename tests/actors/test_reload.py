@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import orjson
@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from support.cases import case
 from support.service import CLIENT, Seen, World, running
 from tars.actors import Actor, Context, subscribe
 from tars.actors.mqtt.dead_letter import Why
@@ -38,7 +39,7 @@ class Scene:
     gate: trio.Event = attrs.field(factory=trio.Event)
     lives: dict[str, int] = attrs.field(factory=dict)
 
-    def actor(self, name: str, *topics: str, qos: int = 1, fails: bool = False) -> type[Actor]:
+    def actor(self, name: str, *topics: str, qos: Literal[0, 1] = 1, fails: bool = False) -> type[Actor]:
         """An actor that handles `topics`. A message with ``hold`` waits at the gate; each is answered on ``out``, but for qos 0."""
         scene = self
 
@@ -88,6 +89,7 @@ async def is_subscribed(world: World, *filters: str) -> None:
 # -- one actor ------------------------------------------------------------------------------------
 
 
+@case("B9")
 async def test_only_the_actor_whose_settings_changed_restarts_and_its_mailbox_is_kept(_virtual: MockClock) -> None:
     scene = Scene()
     one, two = scene.actor("One", "one"), scene.actor("Two", "two")
@@ -107,6 +109,7 @@ async def test_only_the_actor_whose_settings_changed_restarts_and_its_mailbox_is
         assert (1, []) == (len(world.broker.connects), world.store.letters)
 
 
+@case("B9")
 async def test_a_config_that_says_the_same_changes_nothing(_virtual: MockClock) -> None:
     one = Scene().actor("One", "one")
     async with running(one, config={"heartbeat": {"enabled": True}}) as world:
@@ -141,6 +144,7 @@ async def dedup(world: World, scene: Scene) -> None:
     assert [(1, 9), (1, 9)] == scene.handled("One")[-2:]
 
 
+@case("B9")
 @pytest.mark.parametrize(
     ("config", "limits", "shows"),
     [
@@ -167,6 +171,7 @@ async def test_changed_limits_apply_without_a_restart(
         assert 1 == len(world.broker.connects)
 
 
+@case("B9")
 async def test_a_changed_budget_counts_from_now_on(_virtual: MockClock) -> None:
     one = Scene().actor("One", "one", fails=True)
     async with running(one) as world:
@@ -181,6 +186,7 @@ async def test_a_changed_budget_counts_from_now_on(_virtual: MockClock) -> None:
         assert (2, 7.0) == (parked.failures, parked.park_s)
 
 
+@case("B9")
 async def test_a_wider_outbox_lets_in_who_waits_for_room(_virtual: MockClock) -> None:
     scene = Scene()
     one = scene.actor("One", "one")
@@ -204,6 +210,7 @@ async def test_a_wider_outbox_lets_in_who_waits_for_room(_virtual: MockClock) ->
 # -- actors that come and go ----------------------------------------------------------------------
 
 
+@case("B9")
 async def test_a_removed_actor_is_stopped_its_filter_unsubscribed_and_what_it_had_is_kept_as_dead_letters(
     _virtual: MockClock,
 ) -> None:
@@ -226,6 +233,7 @@ async def test_a_removed_actor_is_stopped_its_filter_unsubscribed_and_what_it_ha
         assert ([], {}) == (world.unacked, world.estate.health.problems)
 
 
+@case("B9")
 async def test_a_removed_actor_may_finish_what_is_in_its_hand(_virtual: MockClock) -> None:
     scene = Scene()
     one, two = scene.actor("One", "one"), scene.actor("Two", "two")
@@ -241,6 +249,7 @@ async def test_a_removed_actor_may_finish_what_is_in_its_hand(_virtual: MockCloc
         assert ([(1, 0)], [], 1) == (scene.handled("One"), world.store.letters, len(world.said("out")))
 
 
+@case("B9")
 async def test_an_added_actor_is_started_and_subscribed(_virtual: MockClock) -> None:
     scene = Scene()
     one, two = scene.actor("One", "one"), scene.actor("Two", "two")
@@ -254,6 +263,7 @@ async def test_an_added_actor_is_started_and_subscribed(_virtual: MockClock) -> 
         assert [(1, 0)] == scene.handled("Two")
 
 
+@case("B9")
 async def test_an_added_actor_is_shown_what_is_retained_also_on_a_filter_that_is_held_already(_virtual: MockClock) -> None:
     scene = Scene()
     one, two = scene.actor("One", "state/#"), scene.actor("Two", "state/#")
@@ -267,6 +277,7 @@ async def test_an_added_actor_is_shown_what_is_retained_also_on_a_filter_that_is
         assert [(1, 7)] == scene.handled("Two")
 
 
+@case("B9")
 async def test_an_actor_that_was_removed_and_is_added_again_begins_anew(_virtual: MockClock) -> None:
     scene = Scene()
     one, two = scene.actor("One", "one"), scene.actor("Two", "two")
@@ -282,6 +293,7 @@ async def test_an_actor_that_was_removed_and_is_added_again_begins_anew(_virtual
         assert [] == world.store.letters
 
 
+@case("B9")
 async def test_a_removed_actor_that_was_parked_leaves_health_well(_virtual: MockClock) -> None:
     scene = Scene()
     one, two = scene.actor("One", "one", fails=True), scene.actor("Two", "two")
@@ -297,6 +309,7 @@ async def test_a_removed_actor_that_was_parked_leaves_health_well(_virtual: Mock
 # -- topics ---------------------------------------------------------------------------------------
 
 
+@case("B9")
 async def test_messages_of_a_vanished_subscription_become_dead_letters_and_the_others_are_handled(_virtual: MockClock) -> None:
     scene = Scene()
     one = scene.actor("One", "old", "kept")
@@ -318,6 +331,7 @@ async def test_messages_of_a_vanished_subscription_become_dead_letters_and_the_o
         assert [] == world.unacked
 
 
+@case("B9")
 async def test_a_message_for_a_new_subscription_waits_for_the_incarnation_that_knows_it(_virtual: MockClock) -> None:
     """While an actor that is removed takes its time, the one with the new topic still runs in its old incarnation."""
     scene = Scene()
@@ -337,6 +351,7 @@ async def test_a_message_for_a_new_subscription_waits_for_the_incarnation_that_k
         assert ["slow"] == [letter.topic for letter in world.store.letters]
 
 
+@case("B9")
 async def test_what_was_retained_on_a_vanished_topic_is_not_shown_again(_virtual: MockClock) -> None:
     scene = Scene()
     one, broker = scene.actor("One", "old"), MemoryBroker()
@@ -352,6 +367,7 @@ async def test_what_was_retained_on_a_vanished_topic_is_not_shown_again(_virtual
         assert [] == world.store.letters
 
 
+@case("B9")
 async def test_a_filter_the_broker_refused_spoils_health_only_as_long_as_it_is_wanted(_virtual: MockClock) -> None:
     scene = Scene()
     one, two = scene.actor("One", "a/+"), scene.actor("Two", "two")
@@ -367,6 +383,7 @@ async def test_a_filter_the_broker_refused_spoils_health_only_as_long_as_it_is_w
 # -- the link -------------------------------------------------------------------------------------
 
 
+@case("B9")
 @pytest.mark.parametrize(
     ("config", "restarted"),
     [
@@ -400,6 +417,7 @@ async def test_what_the_link_is_made_from_restarts_the_link_only_and_what_is_in_
         assert ([], []) == (world.store.letters, world.unacked)
 
 
+@case("B9")
 async def test_heartbeats_are_switched_on_and_off_without_a_new_connection(_virtual: MockClock) -> None:
     one = Scene().actor("One", "one")
     async with running(one) as world:
@@ -411,6 +429,7 @@ async def test_heartbeats_are_switched_on_and_off_without_a_new_connection(_virt
         assert 1 == len(world.broker.connects)
 
 
+@case("B9")
 async def test_a_changed_backoff_of_the_link_restarts_nothing(_virtual: MockClock) -> None:
     one = Scene().actor("One", "one")
     async with running(one) as world:
@@ -420,6 +439,7 @@ async def test_a_changed_backoff_of_the_link_restarts_nothing(_virtual: MockCloc
 # -- filters --------------------------------------------------------------------------------------
 
 
+@case("B9")
 async def test_a_filter_is_held_at_the_highest_qos_anyone_asks_for_now(_virtual: MockClock) -> None:
     scene = Scene()
     low, high = scene.actor("Low", "t", qos=0), scene.actor("High", "t")
@@ -433,6 +453,7 @@ async def test_a_filter_is_held_at_the_highest_qos_anyone_asks_for_now(_virtual:
         assert [0, 1, 0] == qos
 
 
+@case("B9")
 async def test_a_reload_while_the_link_is_down_holds_from_the_next_connection(_virtual: MockClock) -> None:
     scene = Scene()
     one, two = scene.actor("One", "one"), scene.actor("Two", "two")

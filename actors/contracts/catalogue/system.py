@@ -1,5 +1,6 @@
 """Health, the beats of the clients, configuration."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -8,7 +9,7 @@ from tars.actors.contracts.health import BY_SERVICE, HealthPing, HeartbeatPayloa
 
 from .entry import NOW_S, Chapter, Entry, Example, example_id
 
-_CLIENTS: Final = {
+_CLIENTS: Final[Mapping[str, tuple[str, str]]] = {
     "system.health.tts": ("speaker", "tars-tts"),
     "system.health.stt": ("speech recogniser", "tars-stt"),
     "system.health.router": ("router", "tars-router"),
