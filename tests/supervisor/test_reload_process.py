@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.cases import case
 from support.process import Child, gated, service, toml
 
 APP = '''
@@ -95,6 +96,7 @@ async def stopped_cleanly(child: Child) -> bool:
     return await child.exited() == 0 and child.stderr == ""
 
 
+@case("B9")
 async def test_what_was_removed_added_and_changed_is_told_in_one_line(tmp_path: Path) -> None:
     async with running(tmp_path, tables(a=1, b=1, c=1)) as child:
         told = await reload(child, tmp_path, tables(a=1, b=2, d=1))
@@ -106,6 +108,7 @@ async def test_what_was_removed_added_and_changed_is_told_in_one_line(tmp_path: 
     assert ["a", "b", "c", "b", "d"] == [line["child"] for line in child.events("up")]
 
 
+@case("B9")
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -128,6 +131,7 @@ async def test_a_file_with_mistakes_changes_nothing_and_the_line_holds_them_all(
     assert ["a", "b"] == [line["child"] for line in child.events("up")]
 
 
+@case("B9")
 async def test_a_file_that_is_not_there_changes_nothing(tmp_path: Path) -> None:
     async with running(tmp_path, tables(a=1)) as child:
         (tmp_path / "service.toml").unlink()
@@ -138,6 +142,7 @@ async def test_a_file_that_is_not_there_changes_nothing(tmp_path: Path) -> None:
         assert await stopped_cleanly(child)
 
 
+@case("B9")
 @pytest.mark.parametrize(("fault", "error_type"), [("bug", "KeyError"), ("exit", "SystemExit")])
 async def test_a_bug_in_what_the_file_names_does_not_end_the_service(tmp_path: Path, fault: str, error_type: str) -> None:
     async with running(tmp_path, tables(a=1)) as child:
@@ -148,6 +153,7 @@ async def test_a_bug_in_what_the_file_names_does_not_end_the_service(tmp_path: P
         assert await stopped_cleanly(child)
 
 
+@case("B9")
 async def test_a_strategy_that_cannot_change_is_refused_whole(tmp_path: Path) -> None:
     async with running(tmp_path, tables(a=1)) as child:
         told = await reload(child, tmp_path, tables(more={"strategy": "one_for_all"}, a=2), "reload_failed")
@@ -157,6 +163,7 @@ async def test_a_strategy_that_cannot_change_is_refused_whole(tmp_path: Path) ->
         assert await stopped_cleanly(child)
 
 
+@case("B9")
 async def test_a_new_actor_that_fails_to_start_is_told_and_tried_again_the_next_time(tmp_path: Path) -> None:
     async with running(tmp_path, tables(a=1)) as child:
         told = await reload(child, tmp_path, tables(a=1, b="fails", c=1))
@@ -168,6 +175,7 @@ async def test_a_new_actor_that_fails_to_start_is_told_and_tried_again_the_next_
         assert await stopped_cleanly(child)
 
 
+@case("B9")
 async def test_what_cannot_change_in_a_running_process_is_named(tmp_path: Path) -> None:
     later = {"log": {"format": "json", "level": "debug", "file": "service.log"}}
     async with running(tmp_path, tables(a=1)) as child:
@@ -178,6 +186,7 @@ async def test_what_cannot_change_in_a_running_process_is_named(tmp_path: Path) 
         assert await stopped_cleanly(child)
 
 
+@case("B9")
 async def test_a_changed_stop_deadline_holds_at_once(tmp_path: Path) -> None:
     async with running(tmp_path, tables(a=1)) as child:
         await reload(child, tmp_path, tables(more={"service": {"stop_deadline_s": 5.5}}, a=1))
@@ -187,12 +196,14 @@ async def test_a_changed_stop_deadline_holds_at_once(tmp_path: Path) -> None:
         assert 0 == await child.exited()
 
 
+@case("B9")
 async def test_an_application_of_another_name_is_built_anew(tmp_path: Path) -> None:
     async with running(tmp_path, tables(a=1)) as child:
         assert {"level": "info", "started": ["root/b"]} == await reload(child, tmp_path, tables(application="app:other", a=1, b=1))
         assert await stopped_cleanly(child)
 
 
+@case("B9")
 async def test_a_sighup_during_the_start_is_answered_when_everything_is_up(tmp_path: Path) -> None:
     async with gated() as gate, running(tmp_path, tables(gate.port, a="starts slowly"), "starting_slowly") as child:
         await gate.holds(1)
@@ -207,6 +218,7 @@ async def test_a_sighup_during_the_start_is_answered_when_everything_is_up(tmp_p
         assert await stopped_cleanly(child)
 
 
+@case("B9")
 async def test_of_two_in_a_row_the_last_file_holds(tmp_path: Path) -> None:
     """The second comes while the first waits for a child to go; what came in between counts as one."""
     async with gated() as gate, running(tmp_path, tables(gate.port, a="stops slowly", b=1)) as child:
@@ -225,6 +237,7 @@ async def test_of_two_in_a_row_the_last_file_holds(tmp_path: Path) -> None:
     assert 2 == len(child.events("reloaded"))
 
 
+@case("B9")
 async def test_a_sighup_during_the_stop_changes_nothing_and_says_why(tmp_path: Path) -> None:
     async with gated() as gate, running(tmp_path, tables(gate.port, a="stops slowly")) as child:
         child.signal(signal.SIGTERM)
@@ -239,6 +252,7 @@ async def test_a_sighup_during_the_stop_changes_nothing_and_says_why(tmp_path: P
     assert ["a"] == [line["child"] for line in child.events("up")]
 
 
+@case("B9")
 async def test_a_stop_in_the_middle_of_a_reload_ends_both(tmp_path: Path) -> None:
     async with gated() as gate, running(tmp_path, tables(gate.port, a="stops slowly", b=1)) as child:
         rewrite(tmp_path, tables(gate.port, b=2, c=1))

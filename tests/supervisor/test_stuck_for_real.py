@@ -12,6 +12,7 @@ import attrs
 import pytest
 import trio
 
+from support.cases import case
 from support.process import service
 from tars.actors.mqtt.pulse import Pulse
 from tars.supervisor import ChildSpec, ChildStarted, ChildState, ChildStuck, Running, Strategy, SupervisorSpec, supervise
@@ -95,8 +96,8 @@ async def behave(*, task_status: trio.TaskStatus[None]) -> None:
     await trio.sleep_forever()
 
 
+@case("D3")
 async def test_a_child_that_swallows_every_cancellation_is_reported_once_and_its_supervisor_goes_on_answering() -> None:
-    """D3, A12."""
     events, deaf = Events(), Deaf()
     spec = SupervisorSpec("root", [ChildSpec("deaf", deaf.retry_for_ever, shutdown_s=0.1), ChildSpec("b", behave)])
     async with trio.open_nursery() as nursery:
@@ -123,8 +124,8 @@ async def test_a_child_that_swallows_every_cancellation_is_reported_once_and_its
             await sup.stop()
 
 
+@case("D3")
 async def test_a_group_restart_waits_for_a_child_that_swallows_cancellations_and_never_doubles_it() -> None:
-    """D3."""
     events, deaf, crash = Events(), Deaf(), trio.Event()
 
     async def fail(*, task_status: trio.TaskStatus[None]) -> None:
@@ -148,8 +149,8 @@ async def test_a_group_restart_waits_for_a_child_that_swallows_cancellations_and
             await sup.stop()
 
 
+@case("D3")
 async def test_a_process_with_stuck_children_ends_at_its_deadline_with_their_list_and_stacks(tmp_path: Path) -> None:
-    """D3, A12: those beside them are stopped in order, all the same."""
     (tmp_path / "app.py").write_text(APP)
     table = {"application": "app:application", "service": {"stop_deadline_s": 3.0}, "log": {"format": "json", "level": "debug"}}
     async with service(tmp_path, table) as child:
