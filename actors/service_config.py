@@ -89,7 +89,7 @@ def read_service_config(config: Config) -> ServiceConfig:
     _check_tls(config, mqtt, url, embedded=embedded)
     name = service.name if isinstance(service, ServiceSettings) else ""
     client_id = (mqtt.client_id if isinstance(mqtt, MqttSettings) else None) or name
-    return ServiceConfig(
+    found = ServiceConfig(
         service=service,
         mqtt=mqtt,
         broker=broker,
@@ -103,6 +103,14 @@ def read_service_config(config: Config) -> ServiceConfig:
         client_id=client_id,
         source=(service.source if isinstance(service, ServiceSettings) else None) or client_id,
     )
+    for key, value in (
+        ("mqtt.url", found.url.redacted),
+        ("mqtt.client_id", found.client_id),
+        ("mqtt.protocol", found.protocol),
+        ("service.source", found.source),
+    ):
+        config.comes_to(key, value)
+    return found
 
 
 # -- what tables must keep between them. One with mistakes is no instance of its class, and is passed over. ---------------

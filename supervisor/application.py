@@ -6,6 +6,7 @@ belongs to the application, which is a function ``application(config: Config) ->
 
 from __future__ import annotations
 
+import math
 import pkgutil
 import sys
 import traceback
@@ -21,6 +22,7 @@ from .errors import SpecError, TarsError
 from .log import LogSettings
 from .problem import suggestion
 from .redact import redact
+from .settings_report import Setting, settings
 from .spec import Child, SupervisorSpec
 
 DEFAULT_STOP_DEADLINE_S: Final = 9.0
@@ -37,12 +39,16 @@ _LOG_LEVEL: Final = Override("LOG_LEVEL", "log.level", lambda found: found.strip
 
 @attrs.frozen
 class Plan:
-    """What a config file comes to: the tree, and how the process around it behaves. `application`: its name."""
+    """What a config file comes to: the tree, and how the process around it behaves. `application`: its name.
+
+    `settings`: every value that counts, and where it came from.
+    """
 
     application: str
     spec: SupervisorSpec
     log: LogSettings
     stop_deadline_s: float
+    settings: tuple[Setting, ...] = ()
 
 
 def plan(path: Path, environ: Mapping[str, str]) -> Plan:
@@ -75,7 +81,7 @@ def _plan(path: Path, environ: Mapping[str, str], build: Callable[[Config], Supe
         config.problem("service.stop_deadline_s", f"expected a number > 0 and <= {LONGEST_STOP_DEADLINE_S:g}, found {stop_deadline_s:g}")
     spec = build(config)
     config.finish()
-    return Plan(config.value("application", str, default=""), spec, log, stop_deadline_s)
+    return Plan(config.value("application", str, default=""), spec, log, stop_deadline_s, settings(config))
 
 
 def outline(spec: Child, depth: int = 0) -> Iterator[str]:
@@ -89,6 +95,15 @@ def outline(spec: Child, depth: int = 0) -> Iterator[str]:
     yield f"{indent}{spec.id}  supervisor  {spec.strategy.value}  {spec.restart.value}  {limit}"
     for child in spec.children:
         yield from outline(child, depth + 1)
+
+
+def branch(spec: Child) -> dict[str, object]:
+    """The same as values for JSON; times in seconds, None: no end."""
+    values: dict[str, object] = {"id": spec.id, "restart": spec.restart.value}
+    if not isinstance(spec, SupervisorSpec):
+        return {**values, "type": "worker", "shutdown_s": spec.shutdown_s if math.isfinite(spec.shutdown_s) else None}
+    limit = {"max_restarts": spec.max_restarts, "period_s": spec.period_s}
+    return {**values, "type": "supervisor", "strategy": spec.strategy.value, **limit, "children": [branch(each) for each in spec.children]}
 
 
 def _build(config: Config, reload: Callable[[Config], SupervisorSpec] | None) -> SupervisorSpec:

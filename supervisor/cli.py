@@ -13,9 +13,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Final, NoReturn, TextIO, TypeAlias
 
+import orjson
 import typer
 
-from .application import Plan, next_start, outline, plan, replan
+from .application import Plan, branch, next_start, outline, plan, replan
 from .config import ConfigError
 from .log import configure
 from .log_command import logs
@@ -23,6 +24,7 @@ from .process import BAD_CONFIG
 from .process import run as run_process
 from .reload import Wanted
 from .spec import SupervisorSpec
+from .terminal import Terminal, ending_quietly, silence
 
 COMMANDS: Final = "tars.commands"
 """The group of entry points that are commands."""
@@ -51,10 +53,26 @@ def run(config: ConfigPath) -> None:
     raise typer.Exit(code)
 
 
-def check(config: ConfigPath) -> None:
-    """Read the config, print the tree that would run, start nothing. Exit code 2: bad config."""
-    for line in outline(_plan(config).spec):
-        typer.echo(line)
+def check(config: ConfigPath, *, as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False) -> None:
+    """Read the config, print the tree that would run and every setting with where it came from; start nothing.
+
+    \b
+    tars check service.toml
+    MQTT_URL=mqtt://broker tars check service.toml | grep environment
+
+    A setting is from the file, from an environment variable, or the default. Secrets are masked. Exit code 2: bad config.
+    """  # noqa: D301 - typer's word for "leave these lines as they are"
+    planned = _plan(config)
+    to = Terminal.of(sys.stdout, os.environ)
+    with ending_quietly():
+        if as_json:
+            known = {each.key: {"value": each.value, "from": each.source.kind, "name": each.source.name} for each in planned.settings}
+            to.print(orjson.dumps({"application": planned.application, "tree": branch(planned.spec), "settings": known}).decode())
+            return
+        for line in outline(planned.spec):
+            to.print(line)
+        to.print()
+        to.table(("setting", "value", "from"), [(each.key, each.text, each.origin) for each in planned.settings])
 
 
 def _plan(config: Path) -> Plan:
@@ -74,7 +92,7 @@ def _let_go_of(stream: TextIO) -> None:
     try:
         stream.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        silence(stream)
 
 
 def _refuse(report: str) -> NoReturn:

@@ -60,6 +60,10 @@ class Config:
     environ: Mapping[str, str] = attrs.field(repr=False)
     provenance: dict[str, Source] = attrs.field(factory=dict)
     """Dotted key path → where its value came from, for every table structured so far."""
+    effective: dict[str, object] = attrs.field(factory=dict, repr=False)
+    """The same keys → the value that counts, as structured; a secret is in it as it is."""
+    hidden: set[str] = attrs.field(factory=set)
+    """Those of the keys whose class keeps them out of its repr."""
     _problems: list[Problem] = attrs.field(factory=list)
     _claimed: set[KeyPath] = attrs.field(factory=set)
     _variables: dict[KeyPath, str] = attrs.field(factory=dict)
@@ -112,7 +116,7 @@ class Config:
         except Unstructurable as error:
             self._problems += [problem for problem in error.problems if problem not in self._problems]
             return cast("T", _Unusable(self))
-        self._trace(cls, raw, at)
+        self._trace(cls, raw, at, value)
         return value
 
     def value(self, key: Key, kind: type[T], *, default: T) -> T:
@@ -122,13 +126,17 @@ class Config:
         missing = object()
         raw = self._at(at, missing)
         self.provenance[dotted(at)] = self._source(at, present=raw is not missing)
-        if raw is missing:
-            return default
+        value = default
         try:
-            return structure(kind, raw, at)
+            value = default if raw is missing else structure(kind, raw, at)
         except Unstructurable as error:
             self._problems += [problem for problem in error.problems if problem not in self._problems]
-            return default
+        self.effective[dotted(at)] = value
+        return value
+
+    def comes_to(self, key: Key, value: object) -> None:
+        """Say what a value of the file comes to, e.g. ``protocol = "auto"``. For `effective` only."""
+        self.effective[dotted(parts(key))] = value
 
     def has(self, key: Key) -> bool:
         """Does the file, or an override made so far, set this key or table?"""
@@ -220,19 +228,23 @@ class Config:
             return Source("environment", self._variables[at])
         return Source("file", str(self.path)) if present else Source("default")
 
-    def _trace(self, cls: Any, raw: object, at: KeyPath) -> None:
+    def _trace(self, cls: Any, raw: object, at: KeyPath, value: object) -> None:
         if not attrs.has(cls) or not isinstance(raw, dict):
             self.provenance[dotted(at)] = self._source(at, present=True)
+            self.effective[dotted(at)] = value
             return
         for field in attrs.fields(cls):
-            here = (*at, field.name)
+            here, inner = (*at, field.name), getattr(value, field.name)
             if isinstance(raw.get(field.name), dict):  # of a dict's keys only those the environment set
                 self.provenance |= {dotted(at): Source("environment", name) for at, name in self._variables.items() if at[:-1] == here}
             nested = next((kind for kind in (field.type, *get_args(field.type)) if isinstance(kind, type) and attrs.has(kind)), None)
-            if nested is not None and field.name in raw:
-                self._trace(nested, raw[field.name], here)
+            if nested is not None and (field.name in raw or attrs.has(type(inner))):
+                self._trace(nested, raw.get(field.name, {}), here, inner)
             else:
                 self.provenance[dotted(here)] = self._source(here, present=field.name in raw)
+                self.effective[dotted(here)] = inner
+                if not field.repr:
+                    self.hidden.add(dotted(here))
 
 
 class _Unusable:
