@@ -20,7 +20,7 @@ from tars.actors.contracts import Envelope, TopicRegistry, encode, structure, un
 from tars.supervisor import Mailbox, TooSlow
 
 from .in_flight import Delivery, InFlight
-from .keys import CAUSATION_ID, MESSAGE_ID, bounded
+from .keys import CAUSATION_ID, MESSAGE_ID, bounded, property_of
 from .link_state import Filters
 from .outgoing import Outgoing
 from .requests import Requests
@@ -81,12 +81,14 @@ class Context:
 
     @property
     def log(self) -> Any:  # structlog's loggers are typed by their configuration
-        """A logger that names the message: `topic`, `message_id`, `correlation_id`."""
+        """A logger that names the message: `topic`, `message_id`, `correlation_id`, and `causation_id` if it says what caused it."""
         logger = structlog.get_logger()
         if self._delivery is None:
             return logger
         correlation_id = bounded(self.envelope.id) if self.envelope else ""
-        return logger.bind(topic=self.topic, message_id=self.message_id, correlation_id=correlation_id)
+        caused_by = bounded(property_of(self._delivery.inbound.user_properties, CAUSATION_ID))
+        cause = {"causation_id": caused_by} if caused_by else {}
+        return logger.bind(topic=self.topic, message_id=self.message_id, correlation_id=correlation_id, **cause)
 
     async def publish(
         self,
