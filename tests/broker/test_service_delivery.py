@@ -14,7 +14,8 @@ from support.broker import Mosquitto
 from support.process import config
 from support.process_live import live
 from support.process_record import Record, echo
-from support.verifier import CLEAN, judge, outside, rounds
+from support.verifier import CLEAN, judge, rounds
+from support.verifier_client import outside
 from tars.actors import Actor, Context, subscribe
 from tars.actors.mqtt.events import DeadLettered, HandlerFailed
 from tars.supervisor import ChildExited, ChildStarted, RestartScheduled
@@ -190,7 +191,9 @@ async def test_a_handler_that_raises_is_one_report_and_one_restart_and_nobody_el
             dead = service.events_of(DeadLettered)
 
     assert [("root/service/handlers/fragile", 2)] == [(event.path, event.incarnation) for event in restarted]
-    assert [("fragile/k", 1, False, "RuntimeError")] == [(each.topic, each.attempt, each.final, type(each.error).__name__) for each in failed]
+    assert [("fragile/k", 1, False, "RuntimeError")] == [
+        (each.topic, each.attempt, each.final, type(each.error).__name__) for each in failed
+    ]
     assert ["fragile"] == [event.actor.rpartition("/")[2] for event in failed]
     assert ["root/service/handlers/fragile"] == [event.path for event in exited]
     assert [("root/service/handlers/fragile", 0)] == [(event.path, event.used) for event in scheduled]

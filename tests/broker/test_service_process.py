@@ -11,7 +11,8 @@ import trio
 from support.broker import Mosquitto, free_port
 from support.peer import Peer
 from support.process import CLIENT, HEALTH, config, echo_actor, gated, service
-from support.verifier import CLEAN, Came, Outside, journal, judge, outside, rounds
+from support.verifier import CLEAN, journal, judge, rounds
+from support.verifier_client import Came, Outside, outside
 
 PASSWORD = "s3cret-of-this-test"
 

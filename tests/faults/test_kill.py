@@ -8,7 +8,8 @@ from typing import Any
 
 from support.broker import Mosquitto
 from support.process import Child, Gate, config, echo_actor, gated, service
-from support.verifier import CLEAN, Outside, journal, judge, outside
+from support.verifier import CLEAN, journal, judge
+from support.verifier_client import Outside, outside
 
 KILLS = 3
 ACTORS = ("one", "two")
@@ -55,7 +56,7 @@ async def test_kill_9_loses_nothing_and_repeats_what_was_in_hand_one_message_for
                 await child.kill()
         gate.open()
         async with service(tmp_path, table):
-            await client.until(lambda: set(client.sent) <= set(client.numbers()), "every answer")
+            await client.answered()
 
     held = {(name, life * PER_LIFE + HELD): 2 for name in ACTORS for life in range(KILLS)}
     assert Counter(client.sent) + Counter(held.keys()) == Counter(journal(written, "taken"))
@@ -79,7 +80,7 @@ async def test_kill_9_in_full_flow_loses_nothing_and_the_next_service_takes_ever
                     await child.event("message_settled", count=60)
                     await child.kill()
             async with service(tmp_path, table):
-                await client.until(lambda: set(client.sent) <= set(client.numbers()), "every answer")
+                await client.answered()
             await behind.event("message_settled", given=1, count=len(client.sent))
 
     taken = judge(client.sent, journal(written, "taken"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from support.process import HEALTH, config
 from support.process_live import Live, live
 from support.process_record import Record, echo
 from support.proxy import CONNACK, PUBACK, SUBACK, Proxy, proxied
-from support.verifier import CLEAN, Outside, distinct, judge, outside, rounds
+from support.verifier import CLEAN, judge, rounds
+from support.verifier_client import Outside, distinct, outside
 from tars.actors.mqtt.events import LinkDown, LinkUp
 from tars.supervisor import ChildExited
 
@@ -29,7 +29,9 @@ CYCLES = 50
 
 def table(port: int, protocol: str = "5", **mqtt: Any) -> dict[str, Any]:
     link = {"url": f"mqtt://127.0.0.1:{port}", "protocol": protocol, "backoff": {"initial_s": 0.02, "max_s": 0.05}, **mqtt}
-    return config(port, {"mqtt": link, "heartbeat": {"interval_s": INTERVAL_S, "deadline_s": DEADLINE_S}}, {"echo": {"overflow_after_s": 60.0}})
+    return config(
+        port, {"mqtt": link, "heartbeat": {"interval_s": INTERVAL_S, "deadline_s": DEADLINE_S}}, {"echo": {"overflow_after_s": 60.0}}
+    )
 
 
 def send(client: Outside, first: int, count: int) -> None:
@@ -38,7 +40,7 @@ def send(client: Outside, first: int, count: int) -> None:
 
 
 async def all_answered(client: Outside, service: Live) -> None:
-    await client.until(lambda: set(client.sent) <= set(client.numbers()), "every answer")
+    await client.answered()
     await service.settled()
 
 
@@ -202,7 +204,7 @@ def asyncio_tasks() -> int:
 
 def descriptors() -> int:
     """Open files and sockets of this process."""
-    return len(os.listdir("/dev/fd"))
+    return sum(1 for _ in Path("/dev/fd").iterdir())
 
 
 async def test_links_that_failed_leave_no_task_and_no_socket(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 import trio
 
-from tars.actors import Actor, Context, every, subscribe
+from tars.actors import Actor, Context, subscribe
 
 
 @attrs.frozen
@@ -47,18 +47,6 @@ class Echo(Actor):
             qos = 1 if self.settings.qos else 0
             await ctx.publish("test.reply", event, topic=topic, qos=qos, correlation_id=f"{event['key']}-{event['seq']}")
         write(self.settings.journal, "done", event)
-
-
-class Clock(Actor):
-    """Publishes 0, 1, 2… on ``tick`` every 10 ms, whether there is a link or not."""
-
-    def __init__(self) -> None:
-        self._next = 0
-
-    @every(0.01)
-    async def tick(self, ctx: Context) -> None:
-        number, self._next = self._next, self._next + 1
-        await ctx.publish("test.tick", {"key": "tick", "seq": number}, topic="tick")
 
 
 def write(journal: str, step: str, event: dict[str, Any]) -> None:

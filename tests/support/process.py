@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -122,10 +122,8 @@ class Gate:
 
 
 async def _gone(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
-    try:
+    with suppress(trio.BrokenResourceError):
         await stream.receive_some(1)
-    except trio.BrokenResourceError:
-        pass
     scope.cancel()
 
 
@@ -161,7 +159,7 @@ class Child:
                 await self._changed.wait()
         if len(found) < count:
             state = "the service ended" if self._over else f"{PATIENCE_S:g} s passed"
-            raise AssertionError(f"{state} without {count} × {name} {values}:\n{self.stdout[-6000:]}\n{self.stderr}")
+            raise AssertionError(f"{state} without {count} x {name} {values}:\n{self.stdout[-6000:]}\n{self.stderr}")
         return found[count - 1]
 
     def events(self, name: str, **values: object) -> list[dict[str, Any]]:

@@ -49,18 +49,25 @@ class Record:
     async def has_handled(self, count: int) -> None:
         await self.until(lambda: len(self.handled) >= count, f"{count} messages handled")
 
+    def take(self, key: str, seq: int) -> None:
+        """A handler has begun with this."""
+        self.taken.append((key, seq))
+        self.changed.beat()
+
+    def finish(self, key: str, seq: int) -> None:
+        """A handler is through with this."""
+        self.handled.append((key, seq))
+        self.handled_at[key, seq] = trio.current_time()
+        self.changed.beat()
+
     async def handle(self, event: dict[str, Any], ctx: Context, reply: str = "out", qos: int = 1) -> None:
         """What the actors here do with a message: write it down, wait for the gate, answer on ``REPLY/KEY``."""
-        number = (event["key"], event["seq"])
-        self.taken.append(number)
-        self.changed.beat()
+        key, seq = event["key"], event["seq"]
+        self.take(key, seq)
         await self.gate.wait()
         if reply:
-            topic = f"{reply}/{event['key']}"
-            await ctx.publish("test.reply", event, topic=topic, qos=1 if qos else 0, correlation_id=f"{number[0]}-{number[1]}")
-        self.handled.append(number)
-        self.handled_at[number] = trio.current_time()
-        self.changed.beat()
+            await ctx.publish("test.reply", event, topic=f"{reply}/{key}", qos=1 if qos else 0, correlation_id=f"{key}-{seq}")
+        self.finish(key, seq)
 
 
 def echo(record: Record, *, qos: int = 1) -> type[Actor]:
