@@ -6,7 +6,7 @@ Layers, lowest first; a module imports only from below:
 * ``policy lowest agenda tally``                                     pure: a child's row, and what the rows call for
 * ``incarnation stacks custody mailbox asking lives table engine``   on trio
 * ``reconfigure tree``                                               what users of a tree call
-* ``config log process cli __main__``                                at the edge
+* ``config log reload process cli __main__``                         at the edge
 
 What is exported here is the public API; everything else may change.
 """
