@@ -37,8 +37,12 @@ ConfigPath: TypeAlias = Annotated[Path, typer.Argument(metavar="CONFIG", help="T
 def run(config: ConfigPath) -> None:
     """Run the service until SIGTERM or Ctrl-C drains it; a second one ends it at once. SIGHUP reads the config again.
 
+    \b
+    tars run config/router.toml
+    MQTT_URL=mqtt://broker LOG_LEVEL=debug tars run config/router.toml
+
     Exit code 0: stopped cleanly; 1: gave up, refused, or did not stop in time; 2: bad config.
-    """
+    """  # noqa: D301 - typer's word for "leave these lines as they are"
     planned = _plan(config)
     try:
         configure(planned.log, sys.stdout)

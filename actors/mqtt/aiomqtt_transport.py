@@ -127,7 +127,7 @@ def _client(settings: ConnectSettings) -> aiomqtt.Client:
         protocol=aiomqtt.ProtocolVersion.V5 if is_5 else aiomqtt.ProtocolVersion.V311,
         # Both say "give me my old session"; each version of the protocol has its own word and wants the other's default.
         clean_start=False if is_5 else MQTT_CLEAN_START_FIRST_ONLY,
-        clean_session=None if is_5 else False,
+        clean_session=None if is_5 else settings.session_expiry_s == 0,
         properties=properties,
         will=None if will is None else aiomqtt.Will(will.topic, will.payload, will.qos, will.retain),
         keepalive=settings.keepalive_s,

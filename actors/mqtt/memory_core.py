@@ -140,7 +140,7 @@ class BrokerCore(BrokerWatch):
         if self._held is not None:
             self._held.pop(link, None)
         keep_s: float = link.settings.session_expiry_s
-        if not link.is_5 or keep_s == _NEVER_EXPIRES:
+        if keep_s == _NEVER_EXPIRES or (keep_s and not link.is_5):
             keep_s = math.inf
         expires_at_s = trio.current_time() + keep_s
         self._sessions[client_id].detach(expires_at_s)

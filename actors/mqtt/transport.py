@@ -67,8 +67,8 @@ class Will:
 class ConnectSettings:
     """One CONNECT. `protocol` is "5" or "3.1.1"; times in seconds; `receive_maximum` 1..65535 (MQTT 5 only).
 
-    Every connect asks for the old session (clean_start False). `session_expiry_s` is MQTT 5 only; under
-    3.1.1 a session has no expiry.
+    Every connect asks for the old session (clean_start False). `session_expiry_s` 0: the session ends with the
+    connection; any other number is MQTT 5's, under 3.1.1 a session has no expiry.
     """
 
     host: str

@@ -30,6 +30,14 @@ class ReceivingContract(ContractFixtures):
 
         assert (False, True) == (first, second)
 
+    async def test_a_session_of_no_seconds_ends_with_its_connection(self, transport: Transport, settings: ConnectSettings) -> None:
+        found = []
+        for _ in range(2):
+            async with transport.connect(attrs.evolve(settings, session_expiry_s=0)) as link:
+                found.append(link.limits.session_present)
+
+        assert [False, False] == found
+
     async def test_what_was_published_meanwhile_arrives_on_the_next_connection_without_a_subscribe(
         self, transport: Transport, broker: ContractBroker, settings: ConnectSettings
     ) -> None:
