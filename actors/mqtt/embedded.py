@@ -8,6 +8,7 @@ that imports asyncio, trio_asyncio or amqtt. We own the listening socket and eve
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -89,7 +90,8 @@ class _Running:
 
         self._writers.add(writer)
         try:
-            await self._broker.external_connected(StreamReaderAdapter(reader), StreamWriterAdapter(writer), _LISTENER)
+            with contextlib.suppress(OSError):  # amqtt says goodbye to a client that has gone: no reason for the broker to go too
+                await self._broker.external_connected(StreamReaderAdapter(reader), StreamWriterAdapter(writer), _LISTENER)
         finally:
             self._writers.discard(writer)
             writer.transport.abort()  # amqtt leaves some open, e.g. after a first packet that is no CONNECT
