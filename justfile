@@ -22,6 +22,10 @@ test *args:
 soak examples="10000":
     sh .ci/setup --tests && MODEL_EXAMPLES={{examples}} .venv/bin/python -m pytest tests/supervisor/test_model.py
 
+# Read one simulated life of a tree as a timeline: `just replay --scenario stuck --seed 7`; without arguments, what there is.
+replay *args:
+    sh .ci/setup --tests && PYTHONPATH=tests .venv/bin/python -m support.replay {{args}}
+
 # What CI checks beside isolation.
 check: lint test
 

@@ -24,6 +24,7 @@ import trio._core._run as trio_run
 import trio.testing
 
 from .sim_world import Sim
+from .timeline import timeline
 
 Scenario = Callable[..., Awaitable[None]]
 Order: TypeAlias = tuple[int, ...]
@@ -171,7 +172,7 @@ class Runner:
             self._check(world, guard, before)
         except BaseException as error:
             again = "" if cancel_at_step is None else f", cancel_at_step={cancel_at_step}"
-            error.add_note(f"seed {seed}{again}; the trace:\n" + "\n".join(world.render()))
+            error.add_note(f"seed {seed}{again}; what happened:\n" + "\n".join(timeline(world.trace)))
             raise
         return world
 

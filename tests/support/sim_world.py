@@ -76,7 +76,7 @@ class Sim:
             self._random = random.Random(self.seed)
         return self._random
 
-    def _chance(self, spec: SupervisorSpec) -> Callable[[], float]:
+    def chance(self, spec: SupervisorSpec) -> Callable[[], float]:
         """The jitter of a tree; where no backoff has any, a constant does as well."""
         return self.random.random if jitters(spec) else lambda: 0.5
 
@@ -152,7 +152,7 @@ class Sim:
                 raise AssertionError(f"stop() returned, and these still run: {self.alive()}")
 
     async def start(self, nursery: trio.Nursery, spec: SupervisorSpec) -> Supervisor:
-        supervisor: Supervisor = await nursery.start(functools.partial(supervise, spec, self.emit, chance=self._chance(spec)))
+        supervisor: Supervisor = await nursery.start(functools.partial(supervise, spec, self.emit, chance=self.chance(spec)))
         return supervisor
 
     async def outcome(self, spec: SupervisorSpec, during: Callable[[Supervisor], Awaitable[object]] | None = None) -> list[BaseException]:
