@@ -53,22 +53,26 @@ class Filters:
     replies: dict[str, None] = attrs.field(factory=dict, init=False)
     held: dict[str, int] = attrs.field(factory=dict, init=False)  # on the present connection: filter -> QoS asked for
     changed: Pulse = attrs.field(factory=Pulse, init=False)
+    _kept: dict[str, None] = attrs.field(factory=dict, init=False)  # held on an earlier connection: the session may have them still
 
     def want(self, static: Mapping[str, int], renewed: Collection[str] = ()) -> None:
         """The actors subscribe these from now on. The `renewed` are asked for again: someone new wants what is retained there."""
         for topic_filter in renewed:
-            self.held.pop(topic_filter, None)
+            if self.held.pop(topic_filter, None) is not None:
+                self._kept[topic_filter] = None
         self.static = static
         self.changed.beat()
 
     def unwanted(self) -> list[str]:
-        """What the connection holds and nobody needs any more."""
-        return [topic_filter for topic_filter in self.held if topic_filter not in self.static and topic_filter not in self.replies]
+        """What the connection or its session holds and nobody needs any more."""
+        holds = dict.fromkeys([*self.held, *self._kept])
+        return [topic_filter for topic_filter in holds if topic_filter not in self.static and topic_filter not in self.replies]
 
     def drop(self, filters: list[str]) -> None:
         """The broker no longer has these for us."""
         for topic_filter in filters:
             self.held.pop(topic_filter, None)
+            self._kept.pop(topic_filter, None)
 
     def wanted(self) -> list[tuple[str, int]]:
         """Every (filter, QoS) the connection must hold and does not. One held at another QoS is asked for again."""
@@ -81,7 +85,8 @@ class Filters:
         self.changed.beat()
 
     def forget(self) -> None:
-        """A new connection holds nothing yet."""
+        """A new connection holds nothing yet. Its session may, also what nobody has wanted since."""
+        self._kept.update(dict.fromkeys(self.held))
         self.held.clear()
 
     async def ensure(self, topic_filter: str) -> None:
