@@ -16,14 +16,12 @@ good (`LinkRefused`). `publish` neither waits nor raises, and no callback can re
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Final, Self
 
 import attrs
-import orjson
 import structlog
 import trio
 
@@ -47,10 +45,10 @@ from tars.supervisor.structure import within
 
 from .connector_estate import ConnectorEstate, Entry, Options
 from .connector_parts import Callback, Calls, ConnectorClosed, ConnectorStatistics, StatusTopic, check_callback, name_of, outbound
+from .connector_retained import catch_up
 from .connector_tree import callback_child, callback_tree, keepalive_topic, link_tree
 from .contracts import EncodeError
 from .mqtt.aiomqtt_transport import AiomqttTransport
-from .mqtt.outgoing import Outgoing
 from .mqtt.topics import validate_filter, validate_topic
 from .mqtt.transport import LinkRefused, Outbound, Transport
 from .settings import HeartbeatSettings, MqttSettings
@@ -148,8 +146,9 @@ class Connector:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
         async with trio.open_nursery() as self._nursery:
-            self._callbacks = await self._nursery.start(self._run, callback_tree(self._estate), _OF_THE_CALLBACKS)
-            self._link = await self._nursery.start(self._run, link_tree(self._estate, self.transport), _OF_THE_LINK)
+            with trio.CancelScope(shield=True):  # waits for nothing outside
+                self._callbacks = await self._nursery.start(self._run, callback_tree(self._estate), _OF_THE_CALLBACKS)
+                self._link = await self._nursery.start(self._run, link_tree(self._estate, self.transport), _OF_THE_LINK)
             self._token = trio.lowlevel.current_trio_token()
             try:
                 yield
@@ -164,7 +163,8 @@ class Connector:
                 self._estate.tell(event)
 
         try:
-            await supervise(spec, emit, task_status=task_status)
+            with trio.CancelScope(shield=True):  # `_close` ends it, however the block ends: a cancelled program says goodbye too
+                await supervise(spec, emit, task_status=task_status)
         except (Escalate, RestartIntensityExceeded) as failure:
             self._failure = failure
             self._nursery.cancel_scope.cancel()
@@ -234,7 +234,7 @@ class Connector:
         try:
             with trio.CancelScope(shield=True):  # quick: a handler starts without waiting for anything
                 await self._callbacks.start_child(callback_child(self._estate, entry))
-            await self._catch_up([entry])
+            await catch_up(self._estate, [entry])
         except BaseException:
             subscription.unsubscribe()
             raise
@@ -244,7 +244,7 @@ class Connector:
         """Return when the link is up and every callback has had what is retained on its topics. Waits for as long as it takes."""
         while True:
             await self._estate.link.wait_up()
-            if await self._catch_up(list(self._estate.entries.values())):
+            if await catch_up(self._estate, list(self._estate.entries.values())):
                 return
 
     def _unsubscribe(self, entry: Entry) -> None:
@@ -257,47 +257,6 @@ class Connector:
         with suppress(ActorStopped, Refused):  # the block is being left, or it never started
             await self._callbacks.terminate_child(entry.box.name)
             await self._callbacks.delete_child(entry.box.name)
-
-    # -- what is retained -------------------------------------------------------------------------
-
-    async def _catch_up(self, entries: Sequence[Entry]) -> bool:
-        """Wait until these callbacks have had what is retained. False: the connection ended first, or there is none."""
-        link = self._estate.link
-        if not link.is_up:
-            return False
-        epoch, done = link.epoch, False
-        async with trio.open_nursery() as nursery:
-
-            async def watch() -> None:
-                while link.is_up and link.epoch == epoch:
-                    await link.changed.wait()
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(watch)
-            await self._had_retained(entries)
-            done = True
-            nursery.cancel_scope.cancel()
-        return done
-
-    async def _had_retained(self, entries: Sequence[Entry]) -> None:
-        """A broker answers in order: what it had retained stands before the answer to a publish made after the SUBSCRIBE.
-
-        Many retained messages come in portions as we acknowledge, so this is repeated until none came.
-        """
-        estate, seen = self._estate, -1
-        while seen != (seen := sum(entry.calls.retained for entry in entries)):
-            while estate.filters.wanted():
-                await estate.filters.changed.wait()
-            await self._beat()
-            for passed in [estate.mark(entry) for entry in entries]:
-                await passed.wait()
-
-    async def _beat(self) -> None:
-        confirmed = trio.Event()
-        payload = orjson.dumps({"ok": True, "event": "heartbeat", "timestamp": time.time()})
-        self._estate.urgent.send_nowait(Outgoing(Outbound(keepalive_topic(self.client_id), payload, qos=1), confirmed.set))
-        await confirmed.wait()
-        await trio.lowlevel.checkpoint()  # whoever reads the link was woken before us: it has had its turn now
 
 
 def _refusal(failure: Escalate | RestartIntensityExceeded) -> Exception:

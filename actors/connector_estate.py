@@ -57,15 +57,24 @@ class Options:
     overflow_after_s: float
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Entry:
-    """One callback: its place, what is called, its subscription, and the marker's. `wake`: who waits behind which marker."""
+    """One callback: its place, what is called, its subscription, and the marker's. `wake`: who waits behind which marker.
+
+    `acknowledged`: how many retained messages of this callback have settled, so that the broker may send more.
+    """
 
     box: ActorBox
     calls: Calls
     route: Subscription
     marker: Subscription
-    wake: dict[bytes, trio.Event] = attrs.field(factory=dict)
+    wake: dict[bytes, trio.Event] = attrs.field(factory=dict, init=False)
+    acknowledged: int = attrs.field(default=0, init=False)
+
+    @property
+    def caught_up(self) -> bool:
+        """Nothing that was retained is in somebody's hands, and holds up what is retained behind it."""
+        return self.acknowledged >= self.calls.retained
 
     def passed(self, marker: bytes) -> None:
         """Everything before this marker was handled, or left unhandled."""
@@ -85,7 +94,7 @@ class ConnectorEstate:
     to_store: Mailbox[ToStore] = attrs.field(factory=lambda: Mailbox(math.inf), init=False)
     arrivals: Mailbox[Delivery] = attrs.field(factory=lambda: Mailbox(math.inf), init=False)
     urgent: Mailbox[Outgoing] = attrs.field(factory=lambda: Mailbox(math.inf), init=False)
-    table: InFlight = attrs.field(factory=lambda: InFlight(_settled), init=False)
+    table: InFlight = attrs.field(init=False)
     health: Health = attrs.field(factory=Health, init=False)
     link: LinkState = attrs.field(factory=LinkState, init=False)
     drain: Drain = attrs.field(factory=Drain, init=False)
@@ -101,6 +110,7 @@ class ConnectorEstate:
     _renewed: set[str] = attrs.field(factory=set, init=False)  # filters to ask for again at the next connection
 
     def __attrs_post_init__(self) -> None:
+        self.table = InFlight(self._settled)
         self.outbox = Mailbox(self.options.mqtt.outbox, Overflow.DROP_OLDEST, on_evicted=self._unsent)
         self.letters = Letters(self.to_store, self.table, self.tell)
 
@@ -168,10 +178,14 @@ class ConnectorEstate:
         return True
 
     def mark(self, entry: Entry) -> trio.Event:
-        """Set when the callback has had everything that has arrived until now."""
+        """Set when the callback has had everything that has arrived until now, or is removed."""
+        passed = trio.Event()
+        if entry.box.name not in self.entries:
+            passed.set()
+            return passed
         self._serial += 1
         self._counts["markers"] += 1
-        marker, passed = str(self._serial).encode(), trio.Event()
+        marker = str(self._serial).encode()
         entry.wake[marker] = passed
         # Not in the in-flight table: it settles nothing, and nobody acknowledges it.
         self.arrivals.send_nowait(Delivery(Inbound(entry.marker.template.filter, marker), 0))
@@ -183,6 +197,12 @@ class ConnectorEstate:
             topic_filter = entry.route.template.filter
             strongest[topic_filter] = max(entry.route.qos, strongest.get(topic_filter, 0))
         self.filters.want(strongest, renewed)
+
+    def _settled(self, delivery: Delivery) -> None:
+        """Nothing else is remembered of a message that was handled: plain JSON has no id to know it by."""
+        if delivery.inbound.retain:
+            for entry in self.entries.values():
+                entry.acknowledged += entry.route.id in delivery.given
 
     def _missed(self, work: Work, reason: str) -> None:
         if work.delivery.inbound.topic.startswith(MARKER):
@@ -236,7 +256,3 @@ class ConnectorEstate:
             callback_failures=counts["failures"],
             missed=counts["missed"],
         )
-
-
-def _settled(_: Delivery) -> None:
-    """Nothing is remembered of a message that was handled: plain JSON has no id to know it by."""
