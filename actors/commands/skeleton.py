@@ -1,0 +1,149 @@
+"""What ``tars new`` writes: a service that runs and whose test passes as it stands. Pure.
+
+Law: it uses only what an author may use, and each file is short enough to be read before it is changed.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Mapping
+from string import Template
+from types import MappingProxyType
+from typing import Final
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
+_LONGEST_NAME: Final = 40
+
+_MODULE: Final = Template('''"""$name: greets whoever comes to a door."""
+
+import attrs
+from tars.actors import Actor, Context, subscribe
+
+
+@attrs.frozen
+class Visitor:
+    """What comes in: as JSON, with or without an envelope around it. Unknown fields are refused."""
+
+    name: str
+
+
+@attrs.frozen
+class Settings:
+    """[actors.$module.settings] of $name.toml."""
+
+    greeting: str = "Hello"
+
+
+class $cls(Actor):
+    """Every restart makes a new one, so a failure returns it to a known state."""
+
+    settings: Settings
+
+    def __init__(self) -> None:
+        self.visits = 0
+
+    @subscribe("$name/{door}/visitor", qos=1)
+    async def on_visitor(self, visitor: Visitor, ctx: Context) -> None:
+        """The message is acknowledged when this has returned and the broker has confirmed the greeting."""
+        self.visits += 1
+        ctx.log.info("greeted", visits=self.visits)
+        text = f"{self.settings.greeting}, {visitor.name}!"
+        await ctx.publish("$name.greeting", {"text": text, "door": ctx.params["door"]}, topic="$name/greeting")
+''')
+
+_CONFIG: Final = Template("""# $name. `tars check $name.toml` shows every setting there is, and what it is.
+
+application = "tars.actors.service:application"
+
+[service]
+name = "$name"
+
+[mqtt]
+url = "mqtt://127.0.0.1:1883"       # mqtts:// for TLS; user:password@ before the host, percent-encoded
+
+[broker]
+embedded = true                     # for trying out; false, or MQTT_URL in the environment, for a real broker
+
+[log]
+level = "info"
+file = "var/$name.log"
+
+[actors.$module]
+use = "$module:$cls"
+
+[actors.$module.settings]
+greeting = "Hello"
+""")
+
+_TEST: Final = Template('''"""The service of $name.toml, whole, on a broker in memory."""
+
+from pathlib import Path
+
+import attrs
+import trio
+from tars.actors.contracts import Envelope
+from tars.actors.loading import load_actors
+from tars.actors.service import wire
+from tars.actors.service_config import read_service_config
+from tars.actors.testing import MemoryBroker, MemoryTransport, Published, decode, event
+from tars.supervisor import Config, SupervisorSpec, supervise
+
+CONFIG = Path(__file__).with_name("$name.toml")
+
+
+def tree(broker: MemoryBroker, state_dir: Path) -> SupervisorSpec:
+    config = Config.load(CONFIG, {"MQTT_URL": "mqtt://memory"})  # a broker of its own is not wanted
+    settings = read_service_config(config)
+    settings = attrs.evolve(settings, service=attrs.evolve(settings.service, state_dir=state_dir))
+    return wire(settings, load_actors(config, settings.actors), transport=MemoryTransport(broker)).spec
+
+
+async def greeting_of(visitor: dict[str, str], state_dir: Path) -> Published:
+    broker = MemoryBroker()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            supervisor = await nursery.start(supervise, tree(broker, state_dir), print)
+            await broker.wait_subscribed("$name/+/visitor")
+            broker.deliver("$name/front/visitor", event("$name.visitor", visitor))
+            (greeting,) = await broker.wait_published("$name/greeting")
+            await supervisor.stop()
+    return greeting
+
+
+def test_a_visitor_is_greeted(tmp_path: Path) -> None:
+    greeting = trio.run(greeting_of, {"name": "Ada"}, tmp_path)
+
+    assert decode(greeting, Envelope).data == {"text": "Hello, Ada!", "door": "front"}
+''')
+
+_README: Final = Template("""# $name
+
+An MQTT service on tars. In this folder:
+
+```sh
+tars check $name.toml                                         # the tree that would run, and every setting
+tars run $name.toml                                           # Ctrl-C stops it; it brings its own broker
+tars sub $name.toml '$name/#'                                 # in another terminal: what travels
+tars pub $name.toml $name.visitor '{"name": "Ada"}' --topic $name/front/visitor
+tars logs var/$name.log                                       # what happened; --crashes, --story ID
+python -m pytest                                              # the test, without a broker
+```
+
+`$module.py` is the actor, `$name.toml` its config, `test_$module.py` its test.
+""")
+
+_FILES: Final[Mapping[str, Template]] = MappingProxyType(
+    {"$module.py": _MODULE, "$name.toml": _CONFIG, "test_$module.py": _TEST, "README.md": _README}
+)
+
+
+def skeleton(name: str) -> dict[str, str]:
+    """File name → text of a service called `name`. Raises ValueError, which says what a name may be."""
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        raise ValueError(f'a name has lower-case letters, digits, "-" and "_" between them, at most {_LONGEST_NAME}; found "{name}"')
+    module = name.replace("-", "_")
+    if keyword.iskeyword(module):
+        raise ValueError(f'"{module}" is a word of Python, and cannot be a module\'s name')
+    words = {"name": name, "module": module, "cls": "".join(part.capitalize() for part in module.split("_"))}
+    return {Template(file).substitute(words): text.substitute(words) for file, text in _FILES.items()}
