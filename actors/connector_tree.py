@@ -59,6 +59,7 @@ def link_tree(estate: ConnectorEstate, transport: Transport) -> SupervisorSpec:
     options = estate.options
     to_dispatch = DispatchPorts(
         table=estate.table,
+        arrivals=estate.arrivals,
         admitted=estate.arrivals,  # no dedup in between: the table itself knows what comes again in this session
         matcher=estate.matcher,
         boxes=estate.boxes,

@@ -157,6 +157,7 @@ def _pipeline(estate: Estate) -> list[ChildSpec]:
     )
     to_dispatch = DispatchPorts(
         table=estate.table,
+        arrivals=estate.arrivals,
         admitted=estate.admitted,
         matcher=estate.matcher,
         boxes=estate.boxes,

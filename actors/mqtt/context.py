@@ -17,7 +17,7 @@ import structlog
 import trio
 
 from tars.actors.contracts import Envelope, TopicRegistry, encode, structure, unstructure, wrap_now
-from tars.supervisor import Mailbox, TooSlow
+from tars.supervisor import Mailbox, MailboxFull, TooSlow
 
 from .in_flight import Delivery, InFlight
 from .keys import CAUSATION_ID, MESSAGE_ID, bounded, property_of
@@ -167,8 +167,11 @@ class Context:
             repeatable=self._delivery is not None and self.qos > 0 and qos > 0,
         )
         try:
-            with self._free_of_charge():
-                await self._voice.outbox.send(outgoing)
+            try:
+                self._voice.outbox.send_nowait(outgoing)  # no turn of the scheduler for each of a burst's answers
+            except MailboxFull:
+                with self._free_of_charge():
+                    await self._voice.outbox.send(outgoing)
         except BaseException:
             outgoing.on_settled()  # it never got there: no debt
             raise

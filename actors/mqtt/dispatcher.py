@@ -49,6 +49,7 @@ class DispatchPorts:
     """Everything the dispatcher works with; all of it outlives the incarnation."""
 
     table: InFlight
+    arrivals: Mailbox[Delivery]  # only to see whether there are any
     admitted: Mailbox[Delivery]
     matcher: Matcher[Subscription]
     boxes: Mapping[str, ActorBox]
@@ -108,13 +109,20 @@ def _answers(ports: DispatchPorts, delivery: Delivery) -> bool:
     return True
 
 
+def _crowded(ports: DispatchPorts) -> bool:
+    """Are messages on their way to the actors?"""
+    return len(ports.arrivals) > 0 or len(ports.admitted) > 0
+
+
 def _next_overflow(ports: DispatchPorts, now: float) -> float:
-    return min((at for box in ports.boxes.values() if (at := box.overflows_at(now)) is not None), default=math.inf)
+    crowded = _crowded(ports)
+    return min((at for box in ports.boxes.values() if (at := box.overflows_at(now, crowded=crowded)) is not None), default=math.inf)
 
 
 def _shed_overflow(ports: DispatchPorts, now: float) -> None:
+    crowded = _crowded(ports)
     for box in ports.boxes.values():
-        at = box.overflows_at(now)
+        at = box.overflows_at(now, crowded=crowded)
         if at is not None and at <= now:
             count = box.mailbox.evict(box.overflow, keep=box.share, oldest_first=box.overflow == "drop_oldest")
             ports.emit(Overflowed(box.path, count, box.share, box.overflow))

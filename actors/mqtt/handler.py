@@ -166,11 +166,14 @@ class _Life:
             await self._request.wait()  # a reload has added it: this incarnation is about to end, the next one knows it
             return
         self._custody.begin(taken)
+        self._ports.box.busy_since = trio.current_time()
         try:
             await self._handle_one(taken.item, taken.attempt, taken)
         except trio.Cancelled:
             self._custody.spare(taken)  # stopped in the middle: not the message's fault
             raise
+        finally:
+            self._ports.box.busy_since = None
 
     async def _handle_one(self, work: Work, attempt: int, taken: Taken[Work] | None) -> None:
         ports = self._ports

@@ -35,7 +35,7 @@ def table(port: int, actors: dict[str, Any] | None = None, **mqtt: Any) -> dict[
 async def test_a_burst_with_an_answer_for_each_message_is_answered_whole(tmp_path: Path) -> None:
     record = Record()
     async with Mosquitto(BROKER) as broker, outside(broker.port, "out/#") as client:
-        async with live(tmp_path, table(broker.port, {"echo": {"overflow_after_s": 60.0}}), echo(record)) as service:
+        async with live(tmp_path, table(broker.port, {"echo": {}}), echo(record)) as service:
             for key, seq in rounds(("a", "b", "c", "d", "e"), 0, BURST // 5):
                 client.number(key, seq)
             await client.has(BURST)
@@ -54,7 +54,7 @@ async def test_a_burst_at_qos_0_blocks_nobody(tmp_path: Path) -> None:
             await record.handle(event, ctx, qos=0)
 
     async with Mosquitto(BROKER) as broker, outside(broker.port, "out/#") as client:
-        async with live(tmp_path, table(broker.port, {"echo0": {"overflow_after_s": 60.0}}), Echo0) as service:
+        async with live(tmp_path, table(broker.port, {"echo0": {}}), Echo0) as service:
             for key, seq in rounds(("a", "b", "c", "d", "e"), 0, BURST // 5):
                 client.number(key, seq)
             await client.confirmed()

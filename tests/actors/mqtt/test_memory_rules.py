@@ -56,7 +56,8 @@ def payloads(messages: list[Inbound] | tuple[Inbound, ...]) -> list[bytes]:
         ("5", 10, 10, False),
         ("5", 0, 0, False),
         ("5", 0xFFFF_FFFF, 1e9, True),
-        ("3.1.1", 0, 1e9, True),
+        ("3.1.1", 1, 1e9, True),
+        ("3.1.1", 0, 0, False),
     ],
 )
 async def test_a_session_is_kept_for_its_expiry(
