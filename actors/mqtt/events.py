@@ -63,7 +63,7 @@ class MessageUnmatched:
 
 @attrs.frozen
 class HandlerFailed:
-    """The one report of a failure. `final`: the message became a dead letter; `timed_out`: it took longer than allowed."""
+    """The one report of a failure. `final`: the message became a dead letter; `causation_id`: the message that caused this one."""
 
     level: ClassVar[str] = "error"
     actor: str
@@ -74,6 +74,7 @@ class HandlerFailed:
     max_attempts: int
     final: bool
     error: BaseException
+    causation_id: str | None = None
 
 
 @attrs.frozen
@@ -130,6 +131,7 @@ class DeadLettered:
     message_id: str
     attempts: int
     error: str
+    causation_id: str | None = None
 
 
 @attrs.frozen

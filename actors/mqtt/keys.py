@@ -27,6 +27,11 @@ def property_of(properties: UserProperties, name: str) -> str:
     return next((value for key, value in properties if key == name), "")
 
 
+def cause_of(properties: UserProperties) -> str | None:
+    """The id of the message that caused this one, if it says so; as it may be logged."""
+    return bounded(property_of(properties, CAUSATION_ID)) or None
+
+
 def key_of(delivery: Delivery) -> str:
     """What makes a delivery the same again: topic | message-id, else topic | type | id | `seq` or hash of data; else unique.
 

@@ -21,6 +21,7 @@ from .dead_letter import Why
 from .events import ActorParked, ActorRecovered, HandlerFailed, HandlerUnavailable
 from .health import Health, place_of_actor
 from .in_flight import InFlight, Work
+from .keys import cause_of
 from .letters import Letters
 
 
@@ -128,6 +129,7 @@ class Ladder:
                 max_attempts=self.box.max_attempts,
                 final=final,
                 error=error,
+                causation_id=cause_of(delivery.inbound.user_properties) if delivery else None,
             )
         )
 

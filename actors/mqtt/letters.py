@@ -16,7 +16,7 @@ from tars.supervisor import Mailbox
 from .dead_letter import DeadLetter, ToStore, Why
 from .events import DeadLettered
 from .in_flight import Delivery, InFlight, Work
-from .keys import MESSAGE_ID, property_of
+from .keys import MESSAGE_ID, cause_of, property_of
 from .outgoing import Outgoing
 
 
@@ -87,6 +87,7 @@ class Letters:
                 message_id=letter.message_id,
                 attempts=letter.attempts,
                 error=letter.error,
+                causation_id=cause_of(letter.user_properties),
             )
         )
         self.mailbox.send_nowait(ToStore(letter, on_stored))
