@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from support.cases import CASES, OTHERWISE, SEEDS, Case, case, proofs, table
+from support.cases import CASES, OTHERWISE, SEEDS, Case, Proof, case, proofs, table
 
-TESTS = Path(__file__).parents[1]
+Proofs = Mapping[str, tuple[Proof, ...]]
+
+
+@pytest.fixture(scope="module")
+def proved() -> Proofs:
+    """What the tests of this project say that they prove."""
+    return proofs(Path(__file__).parents[1])
 
 
 @pytest.mark.parametrize("each", CASES, ids=lambda each: each.id)
-def test_every_case_has_a_test_under_enough_schedules(each: Case) -> None:
-    found = proofs(TESTS)[each.id]
+def test_every_case_has_a_test_under_enough_schedules(each: Case, proved: Proofs) -> None:
+    found = proved[each.id]
 
     assert found
     assert each.id in OTHERWISE or max(proof.seeds or 0 for proof in found) >= SEEDS
@@ -44,7 +51,7 @@ def test_tests_are_found_by_reading_their_decorators(tmp_path: Path) -> None:
     assert () == found["A4"]
 
 
-def test_the_table_has_a_row_for_each_case() -> None:
-    rows = table(proofs(TESTS)).splitlines()
+def test_the_table_has_a_row_for_each_case(proved: Proofs) -> None:
+    rows = table(proved).splitlines()
 
     assert [each.id for each in CASES] == [row.split("|")[1].strip() for row in rows[2:]]

@@ -10,6 +10,7 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.cases import case
 from support.sim import sim
 from support.sim_world import Sim
 from tars.supervisor import Mailbox, MailboxClosed, MailboxFull, Overflow
@@ -154,12 +155,13 @@ class Comparison:
         assert (model.evicted, model.done, model.refused) == (self.evicted, self.done, self.refused)
 
 
+@case("B4")
 @given(st.one_of(st.integers(1, 5), st.just(math.inf)), st.sampled_from(Overflow), COMMANDS)
 @settings(deadline=None)
 def test_it_behaves_as_the_model_and_its_counters_balance(
     capacity: float, overflow: Overflow, commands: list[Send | Serve | Close]
 ) -> None:
-    """B4: accepted = done + in hand + evicted + queued, after every single step."""
+    """Accepted = done + in hand + evicted + queued, after every single step."""
 
     async def run(_: Sim) -> None:
         evicted: list[tuple[int, str]] = []

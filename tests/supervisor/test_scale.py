@@ -83,7 +83,7 @@ def seconds_per_child(deed: Deed, count: int, *, times: int = 1) -> dict[str, fl
 
 def growth(deed: Deed, few: int, many: int) -> dict[str, float]:
     """What a child costs among `many` in terms of what it costs among `few`, for each phase."""
-    small, large = seconds_per_child(deed, few, times=4), seconds_per_child(deed, many)
+    small, large = seconds_per_child(deed, few, times=3), seconds_per_child(deed, many)
     return {name: large[name] / small[name] for name in small}
 
 
@@ -184,8 +184,8 @@ async def one_for_all(count: int, watch: Stopwatch) -> None:
     [
         (one_for_one, 1_000, 10_000),
         (a_pool, 1_000, 10_000),
-        (a_pool_that_goes_one_by_one, 500, 5_000),
-        (a_pool_in_backoff, 500, 5_000),
+        (a_pool_that_goes_one_by_one, 300, 3_000),
+        (a_pool_in_backoff, 300, 3_000),
         (one_for_all, 200, 2_000),
     ],
     ids=lambda value: value.__name__ if callable(value) else str(value),
@@ -264,7 +264,7 @@ async def bytes_held_and_left(spec: SupervisorSpec, instances: int) -> tuple[int
 @case("O6")
 @pytest.mark.parametrize("kind", ["static", "pool"])
 async def test_an_idle_child_holds_no_more_memory_than_stated_and_leaves_none(kind: str) -> None:
-    count = 2_000
+    count = 1_000
     static = SupervisorSpec("root", [ChildSpec(str(number), idle) for number in range(count)])
     held_bytes, left_bytes = await (bytes_held_and_left(static, 0) if kind == "static" else bytes_held_and_left(pool(idle), count))
 
