@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,3 +144,19 @@ def test_for_programs_it_is_an_object_with_everything(payload: bytes, more: dict
         "user_properties": (("k", "v"),),
         **more,
     } == values(message, NOON)
+
+
+# -- completion -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("typed", "offered"), [("tars p", "pub"), ("tars che", "check"), ("tars pub --cor", "--correlation-id")])
+def test_the_shell_completes_commands_and_options_of_all_packages(typed: str, offered: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from tars.supervisor.cli import main; main()"],
+        env={**os.environ, "_TARS_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert [offered] == done.stdout.split()
