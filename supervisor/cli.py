@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from importlib.metadata import entry_points
+from collections.abc import Iterable, Sequence
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Annotated, Final, NoReturn, TextIO, TypeAlias
 
@@ -110,18 +110,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
     given = sys.argv[1:] if arguments is None else list(arguments)
-    commands(given)(args=given, prog_name="tars")
+    commands(given, entry_points(group=COMMANDS))(args=given, prog_name="tars")
 
 
-def commands(arguments: Sequence[str]) -> typer.Typer:
-    """The command line for these arguments: all commands, or when one of ours is called, ours."""
+def commands(arguments: Sequence[str], added: Iterable[EntryPoint]) -> typer.Typer:
+    """The command line for these arguments: ours, and of those `added` the one that is called, or all when none is.
+
+    One that cannot be loaded is told on the standard error, and is not there.
+    """
     app = typer.Typer(name="tars", no_args_is_help=True, pretty_exceptions_enable=False, help=_HELP)
     for ours in (run, check, logs):
         app.command()(ours)
     called = next(iter(arguments), "")
     if called in {"run", "check", "logs"}:
         return app
-    added = sorted(entry_points(group=COMMANDS), key=lambda each: each.name)
-    for each in [each for each in added if each.name == called] or added:
-        app.command(each.name)(each.load())
+    known = sorted(added, key=lambda each: each.name)
+    for each in [each for each in known if each.name == called] or known:
+        try:
+            app.command(each.name)(each.load())
+        except (ImportError, AttributeError) as error:
+            typer.echo(f"tars: the command {each.name} cannot be loaded: {error}", err=True)
     return app
