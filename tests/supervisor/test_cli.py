@@ -16,6 +16,7 @@ import attrs
 import pytest
 import trio
 
+from support.cases import case
 from tars.supervisor import AutoShutdown, ChildSpec, Restart, SupervisorSpec
 from tars.supervisor.process import run, verdict
 
@@ -273,6 +274,7 @@ async def test_a_signal_during_the_start_stops_it_too(start: Start) -> None:
         assert (0, "") == await running.end()
 
 
+@case("A7", "D7")
 @pytest.mark.parametrize(
     ("application", "said"),
     [
@@ -299,6 +301,7 @@ async def test_an_actor_that_exits_the_process_gives_its_code(start: Start) -> N
         assert (5, "tars: root: an actor asked the process to exit (5)\n") == await running.end()
 
 
+@case("D3")
 async def test_a_child_that_does_not_stop_is_named_at_the_deadline(start: Start) -> None:
     async with start("apps:shielded", "service.stop_deadline_s = 0.2") as running:
         await running.wait_for("service_started")
@@ -311,6 +314,7 @@ async def test_a_child_that_does_not_stop_is_named_at_the_deadline(start: Start)
         assert "in _shielded" in error
 
 
+@case("D3")
 @pytest.mark.parametrize("application", ["blocking", "deadlocked"])
 async def test_the_deadline_holds_while_the_event_loop_is_blocked(start: Start, application: str) -> None:
     async with start(f"apps:{application}", "service.stop_deadline_s = 0.2") as running:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import attrs
 import pytest
 
+from support.cases import case
 from tars.supervisor.config import Config, ConfigError, Source
 from tars.supervisor.environment import Override, boolean, integer, number, text
 from tars.supervisor.structure import within
@@ -108,6 +109,7 @@ def test_a_good_table_becomes_its_class_with_defaults_for_what_is_absent(tmp_pat
     assert float is type(mqtt.backoff.initial_s)
 
 
+@case("A17")
 @pytest.mark.parametrize(
     ("toml", "line"),
     [
@@ -200,6 +202,7 @@ def test_every_mistake_is_in_one_report(tmp_path: Path) -> None:
     assert expected == report(config)
 
 
+@case("A17")
 def test_the_report_names_the_file_and_counts(tmp_path: Path) -> None:
     config = load(tmp_path, "a = 1\nb = 2")
     with pytest.raises(ConfigError) as caught:
