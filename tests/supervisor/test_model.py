@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, Phase, given, note, reject, settings
+from hypothesis import HealthCheck, Phase, example, given, note, reject, settings
 
 from support.model_draw import cases
 from support.model_machine import Tie
@@ -23,8 +23,13 @@ from tars.supervisor import Backoff, Restart, Strategy
 
 EXAMPLES = os.environ.get("MODEL_EXAMPLES")
 
+LAST_WORD = Plan(clean_s=1, says=Ending(Word.EXIT))
+GIVES_UP_AND_EXITS = Case(Group("root", (Worker("a", usual=LAST_WORD), Worker("b")), max_restarts=0), (Order(1, Ending(Word.CRASH)),))
+"""A SystemExit while the supervisor stops because it gave up: so seldom drawn that it is given."""
+
 
 @given(cases())
+@example(GIVES_UP_AND_EXITS)
 @settings(
     deadline=None,
     max_examples=int(EXAMPLES or 500),
