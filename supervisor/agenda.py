@@ -44,6 +44,8 @@ class Agenda:
             self._order.put(row, row.index)
         if row.by_operator:
             self._called[row] = None
+        else:
+            self._called.pop(row, None)
         if row.state is ChildState.BACKOFF:
             self._due.put(row, row.due_at)
         else:
@@ -78,7 +80,7 @@ class Agenda:
             return list(self._due.take_up_to(now))
         if self._doomed.first() is not None:
             return []
-        wanted = [row for row in self._called if row.by_operator and _is_due(row, now)]
+        wanted = [row for row in self._called if _is_due(row, now)]
         first = self._order.first()
         if first is not None and _is_due(first[1], now) and first[1] not in wanted:
             wanted.append(first[1])

@@ -90,6 +90,24 @@ async def test_a_group_restart_that_overtakes_restart_child_loses_no_child(world
         assert states(sup) == {"b": ChildState.RUNNING, "a": ChildState.RUNNING}
 
 
+@case("A3", "A4")
+@pytest.mark.parametrize("strategy", GROUPED)
+@seeds(200)
+async def test_a_child_that_a_group_restart_has_taken_over_from_an_operator_waits_for_its_turn(world: Sim, strategy: Strategy) -> None:
+    """An operator's start goes ahead of the earlier siblings; a group's does not."""
+    spec = root(world.child("a", obey, start_slowly(3)), world.child("b", obey, start_slowly(5), obey), strategy=strategy)
+    async with world.running(spec) as sup:
+        await sup.terminate_child("b")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sup.restart_child, "b")
+            await trio.sleep(1)
+            world.end("a", Boom())
+        await trio.sleep(10)
+
+        assert world.times("start", "b") == [0, 0, 4]
+        assert states(sup) == {"b": ChildState.RUNNING, "a": ChildState.RUNNING}
+
+
 @case("B2")
 @pytest.mark.parametrize("strategy", GROUPED)
 @seeds(200)
