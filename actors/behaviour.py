@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import trio
-
 from .definition import ActorDefinition, CallableDefinition
 from .mqtt.behaviour import Behaviour, Method, Tick
-from .mqtt.context import Context
 from .mqtt.subscription import Subscription
 
 
@@ -22,9 +19,7 @@ def behaviour_of(definition: ActorDefinition, subscriptions: Sequence[Subscripti
             each.id: Method(by_id[each.id], each.event_type, _caller(each, takes_event=True), is_async=each.is_async)
             for each in definition.subscriptions
         },
-        ticks=tuple(
-            Tick(each.id, each.every_s, _async(_caller(each, takes_event=False), is_async=each.is_async)) for each in definition.ticks
-        ),
+        ticks=tuple(Tick(each.id, each.every_s, _caller(each, takes_event=False), is_async=each.is_async) for each in definition.ticks),
         started=definition.started,
         stopping=definition.stopping,
     )
@@ -40,13 +35,3 @@ def _caller(definition: CallableDefinition, *, takes_event: bool) -> Callable[..
         return function(*arguments)
 
     return call
-
-
-def _async(call: Callable[..., Any], *, is_async: bool) -> Callable[[Any, Context], Any]:
-    if is_async:
-        return call
-
-    async def in_thread(instance: Any, ctx: Context) -> None:
-        await trio.to_thread.run_sync(call, instance, ctx)
-
-    return in_thread

@@ -104,7 +104,7 @@ class Estate:
 
     def _take_limits(self, box: ActorBox, config: ServiceConfig) -> None:
         actor = config.actors[box.name]
-        box.share = max(1, min(actor.mailbox, config.mqtt.receive_maximum // 2))
+        box.share = max(1, min(actor.mailbox, config.mqtt.receive_maximum // (len(config.actors) + 1)))  # all hung together leave some
         box.overflow = actor.overflow.value
         box.overflow_after_s = actor.overflow_after_s
         box.handler_timeout_s = actor.handler_timeout_s
@@ -129,6 +129,9 @@ class Estate:
         self.outbox.close("the service stopped before it could be sent")
         for box in self.boxes.values():
             box.mailbox.evict("discarded", oldest_first=True)
+        for delivery in self.table.undispatched():
+            if not self.table.will_come_again(delivery):
+                self.letters.unhandled(delivery, Why.DISCARDED, attempts=0, error="the service stopped before it was handled")
 
 
 def _settled(window: DoneWindow, log: Any, delivery: Delivery) -> None:
@@ -140,7 +143,7 @@ def _settled(window: DoneWindow, log: Any, delivery: Delivery) -> None:
 
 def _unsent(letters: Letters, outgoing: Outgoing, reason: str) -> None:
     """What a delivery said is said again when the broker redelivers it; the rest would be lost."""
-    if not outgoing.repeatable:
+    if outgoing.delivery is None or not letters.table.will_come_again(outgoing.delivery):
         letters.outbound(outgoing, Why.DISCARDED, reason)
 
 

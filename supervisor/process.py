@@ -6,11 +6,12 @@ Exit codes: 0 stopped cleanly, 1 gave up, refused, or did not stop in time, 128 
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
 
 import attrs
@@ -18,12 +19,12 @@ import structlog
 import trio
 
 from .errors import Escalate, RestartIntensityExceeded, SpecError, StartFailed
-from .events import ChildExited, ChildStarted, Emit, Event
+from .events import ChildExited, ChildStarted, Emit, Event, IntensityExceeded
 from .log import event_logger
 from .redact import redact
 from .reload import Reload, hangups, hangups_harmless, reload_tree
 from .render import error_values
-from .restart import leaves
+from .restart import ExitKind, leaves
 from .signals import SignalWatch
 from .spec import SupervisorSpec
 from .stacks import stack_of
@@ -42,6 +43,7 @@ class Roster:
 
     emit: Emit
     main_task: trio.lowlevel.Task | None = None
+    ends: Callable[[Event], None] = lambda _: None
     _alive: dict[str, int] = attrs.field(factory=dict)
 
     def __call__(self, event: Event) -> None:
@@ -50,6 +52,7 @@ class Roster:
             self._alive[event.path] = event.incarnation
         elif isinstance(event, ChildExited):
             self._alive.pop(event.path, None)
+        self.ends(event)
         self.emit(event)
 
     def stuck(self) -> list[str]:
@@ -76,6 +79,7 @@ def run(spec: SupervisorSpec, *, stop_deadline_s: float, reload: Reload | None =
     log = structlog.get_logger()
     roster = Roster(event_logger(log))
     watch = SignalWatch(stop_deadline_s, roster.report)
+    roster.ends = functools.partial(_begin_deadline_when_it_ends, spec.id, watch)
     try:
         with hangups_harmless() if reload is not None else contextlib.nullcontext():
             trio.run(_serve, spec, roster, watch, reload)
@@ -90,6 +94,13 @@ def run(spec: SupervisorSpec, *, stop_deadline_s: float, reload: Reload | None =
         watch.keep()
     log.info("service_stopped")
     return CLEAN
+
+
+def _begin_deadline_when_it_ends(root: str, watch: SignalWatch, event: Event) -> None:
+    """What takes the whole tree down starts the deadline as a signal does."""
+    fatal = isinstance(event, ChildExited) and event.kind in (ExitKind.ESCALATE, ExitKind.FATAL) and not event.asked
+    if fatal or (isinstance(event, IntensityExceeded) and event.path == root):
+        watch.begin_deadline()
 
 
 def verdict(error: BaseException) -> tuple[int, str | None]:

@@ -31,6 +31,7 @@ class SignalWatch:
 
     def __init__(self, deadline_s: float, report: Report) -> None:
         self.deadline_s = deadline_s
+        self._running_out = False
         self.asked = trio.Event()
         self.received: signal.Signals | None = None
         self._report = report
@@ -75,17 +76,23 @@ class SignalWatch:
         if self.received is not None:
             self._last_words.end(128 + number, lambda: [f"tars: second signal ({number.name}), exiting at once"])
         self.received = number
-        deadline = threading.Timer(self.deadline_s, self._expired)
-        deadline.daemon = True
-        deadline.start()
+        self.begin_deadline()
         with contextlib.suppress(trio.RunFinishedError):
             token.run_sync_soon(self.asked.set)
         # the last net: a C thread that needs no interpreter, for a call that never gives it back
         with contextlib.suppress(RuntimeError, ValueError, AttributeError):  # there may be no standard error
             faulthandler.dump_traceback_later(self.deadline_s + 2 * _LAST_WORDS_S, exit=True)
 
+    def begin_deadline(self) -> None:
+        """The process ends within `deadline_s` from now. Also for an end nobody asked for: a hung child must not outlive it."""
+        if not self._running_out:
+            self._running_out = True
+            deadline = threading.Timer(self.deadline_s, self._expired)
+            deadline.daemon = True
+            deadline.start()
+
     def _expired(self) -> None:
-        name = self.received.name if self.received else "the signal"
+        name = self.received.name if self.received else "giving up"
         first = f"tars: not stopped {self.deadline_s:g} s after {name}, exiting; still there:"
         self._last_words.end(1, lambda: _chain(first, self._report()))
 

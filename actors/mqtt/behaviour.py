@@ -30,7 +30,8 @@ class Tick:
 
     name: str
     interval_s: float
-    call: Hook
+    call: Callable[[Any, Any], Any]
+    is_async: bool = True
 
 
 @attrs.frozen

@@ -9,13 +9,14 @@ what may be acknowledged it reads off the in-flight table.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 
 import attrs
 import trio
 
-from tars.supervisor import Custody, Escalate, ExitReason, ExitRequest, Mailbox, Taken, trap_exit
+from tars.supervisor import Custody, Escalate, ExitReason, ExitRequest, Mailbox, Taken, leaves, trap_exit
 
 from .dead_letter import Why
 from .drain import Drain
@@ -26,7 +27,7 @@ from .letters import Letters
 from .link_state import Filters, LinkState
 from .outgoing import Outgoing
 from .pulse import Pulse
-from .transport import ConnectSettings, Link, LinkRefused, Transport
+from .transport import ConnectSettings, Link, LinkLost, LinkRefused, Transport
 
 FAILURE = 0x80
 """Reason codes from here on say no (MQTT 5 section 2.4)."""
@@ -67,7 +68,8 @@ async def connection(ports: Ports, *, task_status: trio.TaskStatus[None]) -> Non
             try:
                 await session.run(request)
             except* LinkRefused as refused:
-                raise Escalate(_refusal(ports.settings, _first(refused))) from refused
+                first = next(leaf for leaf in leaves(refused) if isinstance(leaf, LinkRefused))
+                raise Escalate(_refusal(ports.settings, first)) from refused
             watch.cancel_scope.cancel()
 
 
@@ -128,8 +130,10 @@ class _Session:
             finally:
                 self.serving = False
                 self._ports.state.down()
-                if request.reason is not ExitReason.SHUTDOWN:
-                    reason = "lost" if request.reason is None else "given up"
+                if request.reason is None:
+                    reason = "lost"
+                elif request.reason is ExitReason.RESTART:
+                    reason = self._farewell(link)
                 self._ports.emit(LinkDown(self._epoch, reason, trio.current_time() - up_at, len(self._ports.table)))
 
     # -- in --------------------------------------------------------------------------------------
@@ -243,7 +247,12 @@ class _Session:
         self._ports.letters.outbound(taken.item, why, error)
         self._moved.beat()
 
-    # -- health ----------------------------------------------------------------------------------
+    def _farewell(self, link: Link) -> str:
+        """Perhaps we leave for good, and a DISCONNECT discards the Will: say what it would say."""
+        if self._ports.health_topic.enabled:
+            with contextlib.suppress(LinkLost):
+                link.publish(self._ports.health_topic.message("lost", ok=False))
+        return "given up"
 
     def _say(self, event: str) -> None:
         self._told = self._ports.health.summary()
@@ -282,14 +291,6 @@ class _Session:
     def _unsent(self) -> int:
         boxes = (self._ports.urgent.statistics(), self._ports.outbox.statistics())
         return sum(box.queued + box.in_hand for box in boxes)
-
-
-def _first(group: BaseExceptionGroup[LinkRefused]) -> LinkRefused:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, LinkRefused)  # noqa: S101 - except* selected it
-    return error
 
 
 def _refusal(settings: ConnectSettings, refused: LinkRefused) -> str:

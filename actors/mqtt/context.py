@@ -122,8 +122,7 @@ class Context:
         """Publish and wait for the envelope with the same id on the topic (or filter, or event type) `reply`.
 
         Raises `TooSlow` after `timeout_s` seconds (a reply travels at QoS 0 and may be lost), and `DecodeError` when what
-        carries the id is no envelope. Waiting is not
-        charged to `handler_timeout_s`'s allowance for the outbox; keep `timeout_s` below it.
+        carries the id is no envelope. Waiting for the reply counts against `handler_timeout_s`: keep `timeout_s` below it.
         """
         name = self._voice.registry.topic_of(reply) if "/" not in reply and self._knows(reply) else reply
         reply_filter = self._voice.renames.get(name, name)
@@ -164,7 +163,7 @@ class Context:
             self._owes(qos),
             None if expires_s is None else trio.current_time() + expires_s,
             self._voice.actor,
-            repeatable=self._delivery is not None and self.qos > 0 and qos > 0,
+            delivery=self._delivery if qos > 0 else None,
         )
         try:
             try:

@@ -138,8 +138,8 @@ def evicted(table: InFlight, letters: Letters) -> Callable[[Work, str], None]:
     """What an actor's mailbox does with a message that leaves it unhandled: `reason` is the policy's, "parked" or "discarded"."""
 
     def on_evicted(work: Work, reason: str) -> None:
-        if reason == "discarded" and work.delivery.inbound.qos:
-            return  # the end of the process: not acknowledged, so the broker keeps it for the next
+        if reason == "discarded" and table.will_come_again(work.delivery):
+            return  # the end of the process: the broker keeps it for the next
         if reason in {"drop_oldest", "drop_newest"}:
             table.finish(work.delivery, work.subscription.id, success=False)
         else:

@@ -16,7 +16,7 @@ import trio
 from tars.actors.contracts import DecodeError, Envelope, decode_document
 from tars.supervisor import Custody, ExitReason, ExitRequest, MailboxClosed, Taken, current, trap_exit
 
-from .behaviour import Behaviour, Method
+from .behaviour import Behaviour, Method, Tick
 from .box import ActorBox
 from .context import Context, Voice
 from .dead_letter import Why
@@ -25,6 +25,7 @@ from .health import Health
 from .in_flight import Delivery, InFlight, Work
 from .ladder import Ladder
 from .letters import Letters
+from .thread_context import ThreadContext
 from .topics import params
 
 _TURN = 64
@@ -132,9 +133,20 @@ class _Life:
         next_at, now = due_at + tick.interval_s, trio.current_time()
         self._due.append((next_at if next_at > now else now + tick.interval_s, tick))  # one that is late comes once
         self._due.sort(key=lambda each: each[0])
-        await self._hook(tick.name, tick.call)
+        if tick.is_async:
+            await self._hook(tick.name, tick.call)
+        else:
+            await self._def_tick(tick)
         if not self._ports.behaviour.methods:  # a handled message gives the budget back; here there is none to wait for
             self._ladder.succeeded()
+
+    async def _def_tick(self, tick: Tick) -> None:
+        ctx = ThreadContext(Context(self._ports.voice))
+        error, late = await self._in_thread(lambda: None, tick.call, self._instance, ctx)
+        if late:
+            error = self._too_long()
+        if error is not None:
+            self._ladder.hook_failed(tick.name, error)
 
     async def _hook(self, name: str, call: Callable[[Any, Context], Awaitable[object]]) -> None:
         """Run `started`, `stopping` or a tick under the same limits as a message."""
@@ -202,7 +214,7 @@ class _Life:
                 error = await self._run(method.call, self._instance, event, ctx)
             else:
                 scope.deadline = float("inf")
-                error = await self._in_thread(method, event, ctx, work, taken)
+                error = await self._call_in_thread(method, event, ctx, work, taken)
         if scope.cancelled_caught:
             error = self._too_long()
         if error is None:
@@ -213,29 +225,50 @@ class _Life:
     async def _run(self, call: Callable[..., Awaitable[object]], *arguments: object) -> Exception | None:
         try:
             await call(*arguments)
+        except SystemExit as leaving:  # of a library that thinks it is a program: no reason to take the neighbours along
+            error = RuntimeError(f"called sys.exit({leaving.code!r})")
+            error.__cause__ = leaving
+            return error
         except Exception as error:  # noqa: BLE001 - whatever the author's code raises, the ladder decides what follows
             return error
         return None
 
-    async def _in_thread(self, method: Method, event: object, ctx: Context, work: Work, taken: Taken[Work] | None) -> Exception | None:
-        """A `def` handler. Its thread cannot be stopped: timed out, the message is set aside and we wait for the thread."""
-        overdue = False
+    async def _in_thread(
+        self, overdue: Callable[[], None], call: Callable[..., object], *arguments: object
+    ) -> tuple[Exception | None, bool]:
+        """Run a `def` in a worker thread: its error, and whether it took too long; then `overdue` was called.
+
+        A thread cannot be stopped: we wait for it, shielded, since what it did is done and its result counts.
+        """
+        late = False
 
         async def watch() -> None:
-            nonlocal overdue
+            nonlocal late
             await trio.sleep(self._ports.box.handler_timeout_s)
-            overdue = True
-            self._ladder.set_aside(work, taken, Why.TIMED_OUT, ctx.attempt, self._too_long())
+            late = True
             self._ladder.report_health("a worker thread hangs")
+            overdue()
 
         async def in_thread() -> None:
-            await trio.to_thread.run_sync(method.call, self._instance, event, ctx, limiter=self._threads)
+            await trio.to_thread.run_sync(call, *arguments, limiter=self._threads)
 
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch)
-            error = await self._run(in_thread)
-            nursery.cancel_scope.cancel()
-        if overdue:
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch)
+                error = await self._run(in_thread)
+                nursery.cancel_scope.cancel()
+        if late:
+            self._ladder.report_health(None)
+        return error, late
+
+    async def _call_in_thread(self, method: Method, event: object, ctx: Context, work: Work, taken: Taken[Work] | None) -> Exception | None:
+        """A `def` handler. Timed out, its message is a dead letter at once, and a new incarnation waits for the thread."""
+
+        def overdue() -> None:
+            self._ladder.set_aside(work, taken, Why.TIMED_OUT, ctx.attempt, self._too_long())
+
+        error, late = await self._in_thread(overdue, method.call, self._instance, event, ThreadContext(ctx))
+        if late:
             self._ladder.thread_hung(work, ctx.attempt, self._too_long())
         return error
 

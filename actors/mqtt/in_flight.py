@@ -118,6 +118,14 @@ class InFlight:
         """A PUBACK went out on a live connection: the broker may use the packet id for another message."""
         self._unacknowledged.pop(packet_id, None)
 
+    def will_come_again(self, delivery: Delivery) -> bool:
+        """Does the broker still hold it for us? Only what came at QoS 1 in the present session, and is not acknowledged."""
+        return any(self._unacknowledged.get(packet_id) is delivery for _, packet_id in delivery.tokens)
+
+    def undispatched(self) -> list[Delivery]:
+        """What has arrived and been handed to nobody yet."""
+        return [delivery for delivery in self._live if not delivery.dispatched]
+
     def session_lost(self) -> None:
         """The broker has forgotten the session: packet ids begin anew."""
         self._unacknowledged.clear()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
+from .in_flight import Delivery
 from .transport import Outbound
 
 
@@ -24,4 +25,4 @@ class Outgoing:
     on_settled: Callable[[], None] = _nobody
     expires_at: float | None = None
     actor: str = ""
-    repeatable: bool = False  # belongs to a delivery that is not acknowledged before this is confirmed
+    delivery: Delivery | None = None  # that it answers, and that is not acknowledged before this is confirmed
