@@ -12,7 +12,8 @@ from .connector_parts import bury
 from .contracts import STANDARD
 from .contracts.health import TOPIC_SYSTEM_KEEPALIVE_PREFIX
 from .mqtt.behaviour import Behaviour, Method
-from .mqtt.connection import Ports, connection
+from .mqtt.connection import connection
+from .mqtt.connection_ports import Ports
 from .mqtt.context import Context, Voice
 from .mqtt.dispatcher import DispatchPorts, dispatcher
 from .mqtt.handler import HandlerPorts, handler

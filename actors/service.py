@@ -32,7 +32,8 @@ from .definition import ActorDefinition
 from .estate import Estate
 from .loading import apply_environment, load_actors
 from .mqtt.aiomqtt_transport import AiomqttTransport
-from .mqtt.connection import Ports, connection
+from .mqtt.connection import connection
+from .mqtt.connection_ports import Ports
 from .mqtt.context import Voice
 from .mqtt.dedup import DedupPorts, dedup
 from .mqtt.dispatcher import DispatchPorts, dispatcher

@@ -11,49 +11,22 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
 
-import attrs
 import trio
 
 from tars.supervisor import Custody, Escalate, ExitReason, ExitRequest, Mailbox, Taken, leaves, trap_exit
 
+from .connection_ports import Ports
 from .dead_letter import Why
-from .drain import Drain
 from .events import DrainEnded, LinkDown, LinkUp, Qos0Shed, SubscriptionRefused
-from .health import Health, HealthTopic, place_of_subscription
-from .in_flight import Delivery, InFlight
-from .letters import Letters
-from .link_state import Filters, LinkState
+from .health import place_of_subscription
 from .outgoing import Outgoing
 from .pulse import Pulse
-from .transport import ConnectSettings, Link, LinkLost, LinkRefused, Transport
+from .transport import ConnectSettings, Link, LinkLost, LinkRefused
 
 FAILURE = 0x80
 """Reason codes from here on say no (MQTT 5 section 2.4)."""
 _GOODBYE_S = 1.0
-
-
-@attrs.frozen(eq=False)
-class Ports:
-    """Everything the connection works with; all of it outlives the incarnation."""
-
-    transport: Transport
-    settings: ConnectSettings
-    table: InFlight
-    arrivals: Mailbox[Delivery]
-    outbox: Mailbox[Outgoing]
-    urgent: Mailbox[Outgoing]
-    state: LinkState
-    filters: Filters
-    health: Health
-    health_topic: HealthTopic
-    drain: Drain
-    letters: Letters
-    emit: Callable[[object], None]
-    drain_s: float
-    inbound_qos0: int
-    acks_in_order: bool = False
 
 
 async def connection(ports: Ports, *, task_status: trio.TaskStatus[None]) -> None:
@@ -280,13 +253,19 @@ class _Session:
             await ports.table.wait_empty()
         with trio.move_on_at(max(began + ports.drain_s, trio.current_time() + _GOODBYE_S)):
             await ports.drain.give_word()
+        last_at = trio.current_time() + _GOODBYE_S
+        await self._until_sent(last_at)  # first what the actors say, then that nobody is here any more
         if ports.health_topic.enabled:
             ports.urgent.send_nowait(Outgoing(ports.health_topic.message("shutdown", ok=False)))
-        with trio.move_on_after(_GOODBYE_S):
-            while self._unsent():
-                await self._moved.wait()
+        await self._until_sent(max(last_at, trio.current_time() + _GOODBYE_S / 4))
+        with trio.move_on_at(last_at):
             await link.flush()
         ports.emit(DrainEnded(len(ports.table), self._unsent(), trio.current_time() - began))
+
+    async def _until_sent(self, last_at: float) -> None:
+        with trio.move_on_at(last_at):
+            while self._unsent():
+                await self._moved.wait()
 
     def _unsent(self) -> int:
         boxes = (self._ports.urgent.statistics(), self._ports.outbox.statistics())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
@@ -54,6 +55,11 @@ async def embedded_broker(host: str, port: int, *, task_status: PortStatus) -> N
         raise Escalate(_reason(host, port, refused)) from refused
 
 
+def _no_cancellation(record: logging.LogRecord) -> bool:
+    """Amqtt logs its own shutdown as an error, if a task of its is cancelled in the wrong moment."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
+
+
 async def _serve(running: _Running, host: str, task_status: PortStatus) -> None:
     try:
         structlog.stdlib.get_logger().warning(
@@ -67,9 +73,14 @@ async def _serve(running: _Running, host: str, task_status: PortStatus) -> None:
         task_status.started(running.port)
         await trio.sleep_forever()
     finally:
-        with trio.move_on_after(STOP_S, shield=True):
-            await trio_asyncio.aio_as_trio(running.stop)()
-        running.cut_connections()
+        amqtts = logging.getLogger("amqtt.broker")
+        amqtts.addFilter(_no_cancellation)
+        try:
+            with trio.move_on_after(STOP_S, shield=True):
+                await trio_asyncio.aio_as_trio(running.stop)()
+        finally:
+            running.cut_connections()
+            amqtts.removeFilter(_no_cancellation)
 
 
 class _Running:
