@@ -73,13 +73,16 @@ class Engine:
         unborn.reverse()
         async with trio.open_nursery() as nursery:
             self._lives = Lives(nursery, self._start_of, self.emit, table.moved, self._ended)
+            at_once = False
             while not self._over():
                 changed = table.next_change()
                 now = trio.current_time()
                 if not self.born and self.stopping is None and not table.agenda.restless:
                     self._give_birth(unborn, on_born, now)
                 self._act(now)
-                await wait_until(changed, min(table.agenda.next_due_at(now), self._lives.next_press_at()))
+                at_once = changed.is_set() and not at_once  # its own changes it looks at without letting others run; but not twice
+                if not at_once:
+                    await wait_until(changed, min(table.agenda.next_due_at(now), self._lives.next_press_at()))
 
     def _give_birth(self, unborn: list[Row], on_born: Callable[[], None], now: float) -> None:
         if unborn:

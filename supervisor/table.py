@@ -109,9 +109,7 @@ class Table:
 
 
 async def wait_until(changed: trio.Event, moment: float) -> None:
-    """Until something changes, but not longer than to `moment` (trio time). What has changed already is not slept on."""
-    if changed.is_set():
-        return
+    """Until something changes, but not longer than to `moment` (trio time). A checkpoint, also when it has changed already."""
     if moment == math.inf:
         await changed.wait()
     else:
