@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from tars.actors.contracts import DecodeError, Envelope, decode_document
-from tars.supervisor import Custody, ExitReason, ExitRequest, MailboxClosed, Taken, current, trap_exit
+from tars.supervisor import Custody, ExitReason, ExitRequest, MailboxClosed, Taken, current, leaves, trap_exit
 
 from .behaviour import Behaviour, Method, Tick
 from .box import ActorBox
@@ -225,10 +225,16 @@ class _Life:
     async def _run(self, call: Callable[..., Awaitable[object]], *arguments: object) -> Exception | None:
         try:
             await call(*arguments)
-        except SystemExit as leaving:  # of a library that thinks it is a program: no reason to take the neighbours along
-            error = RuntimeError(f"called sys.exit({leaving.code!r})")
-            error.__cause__ = leaving
-            return error
+        except SystemExit as leaving:
+            return _exited(leaving, leaving)
+        except BaseExceptionGroup as group:
+            exits, rest = group.split(SystemExit)
+            if rest is not None and not isinstance(rest, Exception):  # the word to stop: an exit on the way out is no news
+                raise rest from None
+            if exits is None:
+                return rest
+            error = _exited(leaves(exits)[0], group)
+            return error if rest is None else ExceptionGroup("and another", [error, rest])
         except Exception as error:  # noqa: BLE001 - whatever the author's code raises, the ladder decides what follows
             return error
         return None
@@ -277,6 +283,13 @@ class _Life:
 
     def _too_long(self) -> TimeoutError:
         return TimeoutError(f"took longer than handler_timeout_s = {self._ports.box.handler_timeout_s:g} s")
+
+
+def _exited(leaving: BaseException, cause: BaseException) -> RuntimeError:
+    """For the ``sys.exit`` of a library that thinks it is a program: no reason to take the neighbours along."""
+    error = RuntimeError(f"called sys.exit({', '.join(map(repr, leaving.args))})")
+    error.__cause__ = cause
+    return error
 
 
 def _decode(work: Work, method: Method) -> tuple[Any, Envelope | None]:
