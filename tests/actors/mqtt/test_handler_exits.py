@@ -10,10 +10,10 @@ import trio
 from trio.testing import MockClock
 
 from support.service import Seen, World, running
-from tars.actors import Actor, Context, every, subscribe
+from tars.actors import Actor, Context, Escalate, every, subscribe
 from tars.actors.mqtt.dead_letter import Why
 from tars.actors.mqtt.events import HandlerFailed
-from tars.supervisor import ChildStarted
+from tars.supervisor import ChildStarted, leaves
 
 HANDLERS = "root/service/handlers/"
 
@@ -127,3 +127,47 @@ async def test_a_started_that_calls_sys_exit_fails_and_its_neighbours_live_on(_v
 
         assert ["started", "started", 1] == seen.items
         assert (2, 1) == (lives(world, "subject"), lives(world, "neighbour"))
+
+
+async def test_a_sys_exit_on_the_way_out_of_a_timeout_is_the_timeout(_virtual: MockClock) -> None:
+    async def exits_when_cancelled() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            sys.exit(3)
+
+    class Subject(Actor):
+        @subscribe("in")
+        async def on_in(self, _event: bytes) -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(exits_when_cancelled)
+                nursery.start_soon(trio.sleep_forever)
+
+    async with running(Subject, actors={"subject": {"max_attempts": 1}}) as world:
+        await world.deliver("in", b"x")
+        failed = await world.event(HandlerFailed)
+        await world.settled()
+
+        assert "took longer than handler_timeout_s = 30 s" == str(failed.error)
+        assert not world.ended.is_set()
+
+
+async def test_what_else_the_handler_says_is_not_lost_on_a_sys_exit(_virtual: MockClock) -> None:
+    async def exits() -> None:
+        sys.exit(3)
+
+    async def gives_up() -> None:
+        raise Escalate("no such key")
+
+    class Subject(Actor):
+        @subscribe("in")
+        async def on_in(self, _event: bytes) -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(exits)
+                nursery.start_soon(gives_up)
+
+    async with running(Subject) as world:
+        await world.deliver("in", b"x")
+        failure = await world.over()
+
+        assert any(isinstance(leaf, Escalate) for leaf in leaves(failure))
