@@ -357,7 +357,8 @@ async def crash(*, task_status):
     raise ValueError("a bug")
 
 children = [ChildSpec(name, crash) for name in "abc"]
-raise SystemExit(run(SupervisorSpec("root", children, strategy=Strategy.ONE_FOR_ALL, max_restarts=2, backoff=NO_BACKOFF), stop_deadline_s=60.0))
+spec = SupervisorSpec("root", children, strategy=Strategy.ONE_FOR_ALL, max_restarts=2, backoff=NO_BACKOFF)
+raise SystemExit(run(spec, stop_deadline_s=60.0))
 """
 
 
