@@ -84,7 +84,8 @@ async def test_nine_actors_keep_their_pace_beside_one_that_hangs_and_nothing_is_
     workers = [worker(f"w{number}", record) for number in range(WORKERS)]
     actors = {"hung": {"mailbox": 16, "overflow_after_s": 0.3}} | {f"w{number}": {"overflow_after_s": 60.0} for number in range(WORKERS)}
     async with Mosquitto(BROKER) as broker, outside(broker.port, "out/#") as client:
-        settings = table(broker.port, actors, receive_maximum=32) | {"service": {"name": CLIENT, "drain_s": 0.1}}
+        window = 16 * (WORKERS + 2)  # so that the share of each of the ten is 16
+        settings = table(broker.port, actors, receive_maximum=window) | {"service": {"name": CLIENT, "drain_s": 0.1}}
         async with live(tmp_path, settings, Hung, *workers) as service:
             for seq in range(100):
                 client.number("hung", seq)
