@@ -6,9 +6,14 @@ connection, and no will.
 
 from __future__ import annotations
 
+import signal
+import threading
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 import attrs
@@ -95,13 +100,15 @@ def _of_config(path: Path, client_id: str, environ: Mapping[str, str]) -> Place:
 def speak(command: str, place: Place, job: Callable[[Link], Awaitable[T]]) -> T:
     """Connect once and do `job`. Ends the command with one line and exit code 1 when the broker is not there, or says no."""
     try:
-        return trio.run(_speak, place, job)
+        return trio.run(until_ctrl_c, partial(_speak, place, job))
     except LinkRefused as error:
         refuse(command, f"{place.url}: {error}{f' ({error.hint})' if error.hint else ''}", FAILED)
     except LinkLost as error:
         refuse(command, f"{place.url}: {error}", FAILED)
     except ValueError as error:  # settings, or a message, that no packet can hold
         refuse(command, str(error), WRONG_CALL)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
     except BaseExceptionGroup as group:
         found = leaves(group)
         if all(isinstance(each, KeyboardInterrupt) for each in found):
@@ -109,6 +116,39 @@ def speak(command: str, place: Place, job: Callable[[Link], Awaitable[T]]) -> T:
         if all(isinstance(each, BrokenPipeError) for each in found):
             raise BrokenPipeError from None
         raise
+
+
+async def until_ctrl_c(job: Callable[[], Awaitable[T]]) -> T:
+    """`job`, cancelled by the first Ctrl-C; KeyboardInterrupt then, and at once on the second.
+
+    trio's own way raises wherever the code happens to be. In a callback that asyncio runs it is taken for the
+    callback's error, and the connection waits for ever for what the callback should have said.
+    """
+    token = trio.lowlevel.current_trio_token()
+    interrupted = False
+
+    def interrupt(_number: int, _frame: object) -> None:
+        nonlocal interrupted
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted = True
+        token.run_sync_soon(scope.cancel)
+
+    with trio.CancelScope() as scope, _hearing_ctrl_c(interrupt):
+        return await job()
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _hearing_ctrl_c(interrupt: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # where no signal is heard
+        yield
+        return
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def _speak(place: Place, job: Callable[[Link], Awaitable[T]]) -> T:

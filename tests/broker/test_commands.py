@@ -15,11 +15,12 @@ import attrs
 import orjson
 import pytest
 import trio
+import trio_asyncio
 
 from support.broker import Mosquitto, free_port
 from support.cli import Said, call
 from support.peer import Peer
-from tars.actors.commands.place import find, speak
+from tars.actors.commands.place import find, speak, until_ctrl_c
 from tars.actors.mqtt.embedded import embedded_broker
 from tars.actors.mqtt.transport import Link
 
@@ -149,6 +150,30 @@ async def test_ctrl_c_ends_sub_without_a_traceback() -> None:
 
     assert shown.endswith(b" a  retained  hello\n")
     assert (130, b"") == (code, said)
+
+
+def test_ctrl_c_in_a_callback_of_asyncio_ends_a_command_in_order() -> None:
+    """trio's own KeyboardInterrupt would be raised in the callback, and be taken for its failure."""
+    passed = []
+
+    def callback() -> None:
+        signal.raise_signal(signal.SIGINT)
+        passed.append("the callback")
+
+    async def job() -> None:
+        async with trio_asyncio.open_loop() as loop:
+            loop.call_soon(callback)
+            try:
+                await trio.sleep_forever()
+            finally:
+                passed.append("the job")
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(until_ctrl_c, job)
+
+    assert ["the callback", "the job"] == passed
+    assert before is signal.getsignal(signal.SIGINT)
 
 
 async def test_a_broker_of_mqtt_3_1_1_only_is_found_out() -> None:
