@@ -97,7 +97,6 @@ async def behave(*, task_status: trio.TaskStatus[None]) -> None:
 
 
 @case("D3")
-@case("D3")
 async def test_a_child_that_swallows_every_cancellation_is_reported_once_and_its_supervisor_goes_on_answering() -> None:
     events, deaf = Events(), Deaf()
     spec = SupervisorSpec("root", [ChildSpec("deaf", deaf.retry_for_ever, shutdown_s=0.1), ChildSpec("b", behave)])
@@ -126,7 +125,6 @@ async def test_a_child_that_swallows_every_cancellation_is_reported_once_and_its
 
 
 @case("D3")
-@case("D3")
 async def test_a_group_restart_waits_for_a_child_that_swallows_cancellations_and_never_doubles_it() -> None:
     events, deaf, crash = Events(), Deaf(), trio.Event()
 
@@ -151,7 +149,6 @@ async def test_a_group_restart_waits_for_a_child_that_swallows_cancellations_and
             await sup.stop()
 
 
-@case("D3")
 @case("D3")
 async def test_a_process_with_stuck_children_ends_at_its_deadline_with_their_list_and_stacks(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
