@@ -257,6 +257,45 @@ def test_a_scenario_that_cannot_be_is_refused_with_its_place(
     assert said in capsys.readouterr().err
 
 
-def test_a_scenario_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--scenario", "nowhere"]) == MISTAKE
-    assert "nowhere.toml" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("operator", "there is no scenario 'operator'; did you mean 'operators'?"),
+        ("nowhere", "there is no scenario 'nowhere'"),
+        ("nowhere.toml", "there is no file nowhere.toml"),
+    ],
+)
+def test_a_scenario_that_is_not_there_is_answered_with_those_that_are(capsys: pytest.CaptureFixture[str], name: str, said: str) -> None:
+    assert main(["--scenario", name]) == MISTAKE
+    told = capsys.readouterr().err.splitlines()
+
+    assert said == told[0]
+    assert name.endswith(".toml") or all(each in told[1] for each in NAMES)
+
+
+def test_a_scenario_that_is_a_folder_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "folder.toml"
+    folder.mkdir()
+
+    assert main(["--scenario", str(folder)]) == MISTAKE
+    assert f"{folder} cannot be read: Is a directory\n" == capsys.readouterr().err
+
+
+def test_a_step_after_the_end_of_the_run_is_refused_and_the_last_one_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = sim_script(7, read(SCENARIOS / "rest_for_one.toml")).steps
+    replay = ["--scenario", "rest_for_one", "--seed", "7", "--cancel-at-step"]
+
+    assert main([*replay, str(steps)]) == 0
+    capsys.readouterr()
+    assert main([*replay, str(steps + 1)]) == MISTAKE
+    told = capsys.readouterr()
+    assert "" == told.out
+    assert f"under seed 7 the run is over after {steps} task steps: it cannot be cancelled at step {steps + 1}\n" == told.err
+
+
+def test_a_step_before_the_first_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["--scenario", "rest_for_one", "--cancel-at-step", "0"])
+
+    assert MISTAKE == refused.value.code
+    assert "task steps are counted from 1, not 0" in capsys.readouterr().err

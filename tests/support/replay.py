@@ -7,6 +7,7 @@ With the folder `tests` on the path. A scenario is the name of a file in `tests/
 from __future__ import annotations
 
 import argparse
+import difflib
 import itertools
 import os
 import sys
@@ -62,9 +63,16 @@ def _said_of_life(life: Life) -> str:
     return ", ".join(words) or "runs till told"
 
 
+class TooLate(ValueError):
+    """The run is over before the step at which it was to be cancelled."""
+
+
 def report(scenario: Scenario, seed: int, cancel_at_step: int | None = None) -> Iterator[str]:
-    """Title, tree, timeline, and how it ended."""
+    """Title, tree, timeline, and how it ended. Raises `TooLate`."""
     world = sim_script(seed, scenario, cancel_at_step=cancel_at_step)
+    if cancel_at_step is not None and cancel_at_step > world.steps:
+        msg = f"under seed {seed} the run is over after {world.steps} task steps: it cannot be cancelled at step {cancel_at_step}"
+        raise TooLate(msg)
     yield f"{scenario.title or 'a scenario'}; seed {seed}" + (
         "" if cancel_at_step is None else f", cancelled at task step {cancel_at_step}"
     )
@@ -72,16 +80,16 @@ def report(scenario: Scenario, seed: int, cancel_at_step: int | None = None) -> 
     yield ""
     yield from timeline(world.trace)
     yield ""
-    ending = "cancelled from outside; " if world.outer.cancelled_caught else ""
-    yield f"{ending}{world.steps} task steps; no task left"
+    came = "cancelled from outside; " if world.outer.cancelled_caught else "the cancellation found nothing that could still be cancelled; "
+    yield f"{came if world.outer.cancel_called else ''}{world.steps} task steps; no task left"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command. Exit code 2 for a scenario that cannot be read."""
+    """The command. Exit code 2 for a scenario that cannot be read, or a step that never comes."""
     parser = argparse.ArgumentParser(prog="python -m support.replay", description="Replay a simulated life of a tree.")
     parser.add_argument("--scenario", help="a name in tests/scenarios, or the path of a TOML file; without it: the list")
     parser.add_argument("--seed", type=int, default=0, help="which order of tasks, and which random numbers (default 0)")
-    parser.add_argument("--cancel-at-step", type=int, metavar="N", help="cancel the program when task step N begins")
+    parser.add_argument("--cancel-at-step", type=_step, metavar="N", help="cancel the program when task step N (1, 2, ...) begins")
     parser.add_argument("--seeds", type=int, metavar="COUNT", help="run the seeds 0 to COUNT-1 instead, and say how many lives differ")
     chosen = parser.parse_args(arguments)
     if chosen.scenario is None:
@@ -90,18 +98,45 @@ def main(arguments: Sequence[str]) -> int:
     path = find(chosen.scenario)
     try:
         scenario = read(path)
-    except Unstructurable as mistakes:
-        say((f"{path}: {dotted(each.key)}: {each.message}" for each in mistakes.problems), sys.stderr)
-        return MISTAKE
     except (OSError, ValueError) as mistake:
-        say([f"{path}: {mistake}"], sys.stderr)
+        say(refusal(mistake, chosen.scenario, path), sys.stderr)
         return MISTAKE
     if chosen.seeds is not None:
         different = sims(chosen.seeds, lambda world: play(world, scenario))
         say([f"{chosen.seeds} seeds, {different} different lives; each ended with no task left"])
         return 0
-    say(report(scenario, chosen.seed, chosen.cancel_at_step))
+    try:
+        say(report(scenario, chosen.seed, chosen.cancel_at_step))
+    except TooLate as mistake:
+        say([str(mistake)], sys.stderr)
+        return MISTAKE
     return 0
+
+
+def _step(text: str) -> int:
+    """A task step; they are counted from 1."""
+    if (number := int(text)) < 1:
+        msg = f"task steps are counted from 1, not {number}"
+        raise argparse.ArgumentTypeError(msg)
+    return number
+
+
+def refusal(mistake: Exception, name: str, path: Path, folder: Path = SCENARIOS) -> Iterator[str]:
+    """Why there is no scenario of this `name`."""
+    match mistake:
+        case Unstructurable():
+            yield from (f"{path}: {dotted(each.key)}: {each.message}" for each in mistake.problems)
+        case FileNotFoundError() if path.parent == folder:
+            known = sorted(each.stem for each in folder.glob("*.toml"))
+            alike = difflib.get_close_matches(name, known, n=1)
+            yield f"there is no scenario {name!r}" + (f"; did you mean {alike[0]!r}?" if alike else "")
+            yield f"there are: {', '.join(known)}; or give the path of a .toml file"
+        case FileNotFoundError():
+            yield f"there is no file {path}"
+        case OSError():
+            yield f"{path} cannot be read: {mistake.strerror}"
+        case _:
+            yield f"{path}: {mistake}"
 
 
 def say(lines: Iterable[str], to: TextIO | None = None) -> None:
