@@ -52,7 +52,7 @@ def reader(mailbox: Mailbox[object], handle: Callable[[object, int], None]) -> B
 @seeds(200)
 async def test_a_restart_loses_no_message_and_keeps_their_order(world: Sim) -> None:
     """The one in hand is tried again, with its attempt counted."""
-    mailbox: Mailbox[object] = Mailbox(100)
+    mailbox: Mailbox[object] = world.mailbox(100)
     handled: list[tuple[object, int]] = []
 
     def handle(item: object, attempt: int) -> None:
@@ -74,7 +74,9 @@ async def test_a_restart_loses_no_message_and_keeps_their_order(world: Sim) -> N
 @seeds(200)
 async def test_senders_never_notice_a_restart(world: Sim) -> None:
     """Mailboxes outlive incarnations; overflow during backoff goes by policy."""
-    mailbox: Mailbox[object] = Mailbox(3, Overflow.DEAD_LETTER, on_evicted=lambda item, reason: world.note("evicted", str(item), reason))
+    mailbox: Mailbox[object] = world.mailbox(
+        3, Overflow.DEAD_LETTER, on_evicted=lambda item, reason: world.note("evicted", str(item), reason)
+    )
     handled: list[object] = []
     script = reader(mailbox, lambda item, _: handled.append(item))
 
@@ -95,7 +97,7 @@ async def test_senders_never_notice_a_restart(world: Sim) -> None:
 @case("B6")
 @seeds(200)
 async def test_a_question_is_answered(world: Sim) -> None:
-    mailbox: Mailbox[object] = Mailbox(3)
+    mailbox: Mailbox[object] = world.mailbox(3)
     async with world.running(root(world.child("a", reader(mailbox, lambda *_: None)))):
         assert ("re", "who?") == await ask(mailbox, "who?", 1)
 
@@ -113,7 +115,7 @@ async def takes_and_obeys(life: Life, mailbox: Mailbox[object]) -> None:
 @seeds(200)
 async def test_a_question_to_an_actor_that_crashes_is_answered_at_once(world: Sim) -> None:
     """Not after the timeout."""
-    mailbox: Mailbox[object] = Mailbox(3)
+    mailbox: Mailbox[object] = world.mailbox(3)
     async with world.running(root(world.child("a", lambda life: takes_and_obeys(life, mailbox)))):
         async with trio.open_nursery() as nursery:
 
@@ -132,7 +134,7 @@ async def test_a_question_to_an_actor_that_crashes_is_answered_at_once(world: Si
 @case("B6")
 @seeds(200)
 async def test_a_question_to_an_actor_in_backoff_is_refused_at_once(world: Sim) -> None:
-    mailbox: Mailbox[object] = Mailbox(3)
+    mailbox: Mailbox[object] = world.mailbox(3)
     spec = root(world.child("a", lambda life: takes_and_obeys(life, mailbox)), backoff=Backoff(initial_s=10, max_s=10, jitter=0))
     async with world.running(spec):
         mailbox.send_nowait("work")
@@ -147,7 +149,7 @@ async def test_a_question_to_an_actor_in_backoff_is_refused_at_once(world: Sim) 
 @case("B6")
 @seeds(200)
 async def test_a_question_to_an_actor_that_ended_for_good_is_refused_at_once(world: Sim) -> None:
-    mailbox: Mailbox[object] = Mailbox(3)
+    mailbox: Mailbox[object] = world.mailbox(3)
     child = world.child("a", lambda life: takes_and_obeys(life, mailbox), restart=Restart.TEMPORARY)
     async with world.running(root(child)):
         mailbox.send_nowait("work")
@@ -163,7 +165,7 @@ async def test_a_question_to_an_actor_that_ended_for_good_is_refused_at_once(wor
 @seeds(200)
 async def test_a_question_put_while_the_supervisor_stops_is_told_that_nobody_will_come(world: Sim) -> None:
     """The reader was in backoff when the stop began; the question is asked, or already waiting, while a sibling cleans up."""
-    mailbox: Mailbox[object] = Mailbox(3)
+    mailbox: Mailbox[object] = world.mailbox(3)
     spec = root(world.child("b", tidy_up(5)), world.child("a", lambda life: takes_and_obeys(life, mailbox)), backoff=MINUTE)
     async with world.running(spec) as sup:
         mailbox.send_nowait("work")
@@ -184,7 +186,7 @@ async def test_a_question_put_while_the_supervisor_stops_is_told_that_nobody_wil
 @case("A9", "B6")
 @seeds(200)
 async def test_a_reader_that_an_operator_terminates_in_backoff_has_stopped(world: Sim) -> None:
-    mailbox: Mailbox[object] = Mailbox(3)
+    mailbox: Mailbox[object] = world.mailbox(3)
     async with world.running(root(world.child("a", lambda life: takes_and_obeys(life, mailbox)), backoff=MINUTE)) as sup:
         mailbox.send_nowait("work")
         await world.settle()
@@ -198,7 +200,7 @@ async def test_a_reader_that_an_operator_terminates_in_backoff_has_stopped(world
 @seeds(200)
 async def test_a_reader_whose_restart_declines_has_stopped(world: Sim) -> None:
     """The incarnation that was to follow never read, and never will."""
-    mailbox: Mailbox[object] = Mailbox(3)
+    mailbox: Mailbox[object] = world.mailbox(3)
     async with world.running(root(world.child("a", lambda life: takes_and_obeys(life, mailbox), decline))):
         mailbox.send_nowait("work")
         await world.settle()
@@ -211,7 +213,7 @@ async def test_a_reader_whose_restart_declines_has_stopped(world: Sim) -> None:
 @seeds(200)
 async def test_a_reader_that_restarts_many_times_is_reported_once_each_time(world: Sim) -> None:
     """What one life was asked to tell, the next one tells, and nobody hears it twice."""
-    mailbox: Mailbox[object] = Mailbox(3)
+    mailbox: Mailbox[object] = world.mailbox(3)
     told: list[int] = []
     async with world.running(root(world.child("a", lambda life: takes_and_obeys(life, mailbox)), max_restarts=50)):
         mailbox.send_nowait("work")
@@ -233,7 +235,7 @@ async def test_a_reader_that_restarts_many_times_is_reported_once_each_time(worl
 @case("B6")
 @seeds(200)
 async def test_a_question_nobody_answers_in_time_is_too_slow(world: Sim) -> None:
-    mailbox: Mailbox[object] = Mailbox(3)
+    mailbox: Mailbox[object] = world.mailbox(3)
     async with world.running(root(world.child("a", lambda life: takes_and_obeys(life, mailbox)))):
         with pytest.raises(TooSlow, match="2 s"):
             await ask(mailbox, "who?", 2)
@@ -243,8 +245,8 @@ async def test_a_question_nobody_answers_in_time_is_too_slow(world: Sim) -> None
 
 @case("B6")
 @seeds(200)
-async def test_a_question_that_finds_no_room_is_too_slow_and_leaves_nothing(_: Sim) -> None:
-    mailbox: Mailbox[object] = Mailbox(1)
+async def test_a_question_that_finds_no_room_is_too_slow_and_leaves_nothing(world: Sim) -> None:
+    mailbox: Mailbox[object] = world.mailbox(1)
     mailbox.send_nowait("full")
     with pytest.raises(TooSlow):
         await ask(mailbox, "who?", 2)
@@ -255,8 +257,8 @@ async def test_a_question_that_finds_no_room_is_too_slow_and_leaves_nothing(_: S
 
 @case("B6")
 @seeds(200)
-async def test_a_question_to_a_mailbox_that_closes_is_answered(_: Sim) -> None:
-    mailbox: Mailbox[object] = Mailbox(1)
+async def test_a_question_to_a_mailbox_that_closes_is_answered(world: Sim) -> None:
+    mailbox: Mailbox[object] = world.mailbox(1)
     async with trio.open_nursery() as nursery:
 
         async def asker() -> None:
@@ -278,7 +280,7 @@ async def test_a_question_to_a_mailbox_that_closes_is_answered(_: Sim) -> None:
 @seeds(200)
 async def test_a_child_that_asks_its_sibling_while_all_are_stopped_holds_nothing_up(world: Sim, strategy: Strategy) -> None:
     """Kameo's deadlock: the answerer, started later, is gone first; the asker learns it before its timeout."""
-    mailbox: Mailbox[object] = Mailbox(3)
+    mailbox: Mailbox[object] = world.mailbox(3)
     answers: list[str] = []
 
     async def asker(life: Life) -> None:
@@ -303,7 +305,7 @@ async def test_a_child_that_asks_its_sibling_while_all_are_stopped_holds_nothing
 @case("B7")
 @seeds(200)
 async def test_cancelling_a_question_lets_the_cancellation_through(world: Sim) -> None:
-    mailbox: Mailbox[object] = Mailbox(3)
+    mailbox: Mailbox[object] = world.mailbox(3)
     async with world.running(root(world.child("a", lambda life: takes_and_obeys(life, mailbox)), world.child("b", tidy_up(0)))):
         with trio.move_on_after(3) as scope:
             await ask(mailbox, "who?", 60)

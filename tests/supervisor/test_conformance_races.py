@@ -194,7 +194,7 @@ async def test_two_that_fall_during_the_first_start_are_one_group_restart(world:
 @seeds(200)
 async def test_an_actor_that_falls_during_the_first_start_is_restarting_not_stopped(world: Sim) -> None:
     """A sibling that asks it while still starting is told the truth."""
-    mailbox: Mailbox[object] = Mailbox(3)
+    mailbox: Mailbox[object] = world.mailbox(3)
     mailbox.send_nowait("work")
 
     async def reads_and_falls(life: Life) -> None:
@@ -219,7 +219,7 @@ async def test_an_actor_that_falls_during_the_first_start_is_restarting_not_stop
 @seeds(200)
 async def test_a_question_right_after_an_operators_start_is_delivered(world: Sim, stop_first: bool) -> None:
     """Started means it can take messages; "stopped for good" would be a lie."""
-    mailbox: Mailbox[object] = Mailbox(3)
+    mailbox: Mailbox[object] = world.mailbox(3)
 
     async def answers(life: Life) -> None:
         life.ready()

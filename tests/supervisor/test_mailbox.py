@@ -23,8 +23,8 @@ class Crash(Exception):
 
 
 @seeds(200)
-async def test_what_a_crash_leaves_goes_to_the_next_reader_in_order_with_the_attempt_counted(_: Sim) -> None:
-    mailbox: Mailbox[str] = Mailbox(10)
+async def test_what_a_crash_leaves_goes_to_the_next_reader_in_order_with_the_attempt_counted(world: Sim) -> None:
+    mailbox: Mailbox[str] = world.mailbox(10)
     for item in "abcde":
         await mailbox.send(item)
     with contextlib.suppress(Crash):
@@ -42,7 +42,7 @@ async def test_what_a_crash_leaves_goes_to_the_next_reader_in_order_with_the_att
 
 @seeds(200)
 async def test_a_cancelled_reader_gives_everything_back(world: Sim) -> None:
-    mailbox: Mailbox[int] = Mailbox(10)
+    mailbox: Mailbox[int] = world.mailbox(10)
     mailbox.send_nowait(1)
     mailbox.send_nowait(2)
 
@@ -62,8 +62,8 @@ async def test_a_cancelled_reader_gives_everything_back(world: Sim) -> None:
 
 
 @seeds(200)
-async def test_a_wait_for_messages_that_is_cancelled_as_one_arrives_loses_nothing(_: Sim) -> None:
-    mailbox: Mailbox[int] = Mailbox(1)
+async def test_a_wait_for_messages_that_is_cancelled_as_one_arrives_loses_nothing(world: Sim) -> None:
+    mailbox: Mailbox[int] = world.mailbox(1)
     got: list[int] = []
 
     async def read(scope: trio.CancelScope) -> None:
@@ -91,7 +91,7 @@ async def test_a_wait_for_messages_that_is_cancelled_as_one_arrives_loses_nothin
 
 @seeds(200)
 async def test_blocked_senders_get_in_first_come_first_served(world: Sim) -> None:
-    mailbox: Mailbox[int] = Mailbox(1)
+    mailbox: Mailbox[int] = world.mailbox(1)
     got: list[int] = []
     async with trio.open_nursery() as nursery:
         for item in range(6):
@@ -109,7 +109,7 @@ async def test_blocked_senders_get_in_first_come_first_served(world: Sim) -> Non
 
 @seeds(200)
 async def test_a_blocked_send_that_is_cancelled_was_never_accepted_and_keeps_no_place(world: Sim) -> None:
-    mailbox: Mailbox[str] = Mailbox(1)
+    mailbox: Mailbox[str] = world.mailbox(1)
     mailbox.send_nowait("first")
     async with trio.open_nursery() as nursery:
         with trio.move_on_after(1) as given_up:
@@ -126,7 +126,7 @@ async def test_a_blocked_send_that_is_cancelled_was_never_accepted_and_keeps_no_
 
 @seeds(200)
 async def test_a_send_cancelled_at_the_instant_of_admission_is_in_or_out_never_half(world: Sim) -> None:
-    mailbox: Mailbox[str] = Mailbox(1)
+    mailbox: Mailbox[str] = world.mailbox(1)
     mailbox.send_nowait("first")
     outcome: list[str] = []
 
@@ -155,8 +155,8 @@ async def test_a_send_cancelled_at_the_instant_of_admission_is_in_or_out_never_h
 
 
 @seeds(200)
-async def test_under_block_send_nowait_refuses_and_keeps_nothing(_: Sim) -> None:
-    mailbox: Mailbox[int] = Mailbox(1)
+async def test_under_block_send_nowait_refuses_and_keeps_nothing(world: Sim) -> None:
+    mailbox: Mailbox[int] = world.mailbox(1)
     mailbox.send_nowait(1)
     with pytest.raises(MailboxFull, match="1 of 1"):
         mailbox.send_nowait(2)
@@ -170,10 +170,12 @@ async def test_under_block_send_nowait_refuses_and_keeps_nothing(_: Sim) -> None
     [(Overflow.DROP_OLDEST, [3, 4], [1, 2]), (Overflow.DROP_NEWEST, [1, 2], [3, 4]), (Overflow.DEAD_LETTER, [1, 2], [3, 4])],
 )
 @seeds(5)
-async def test_a_full_mailbox_evicts_by_policy_and_never_blocks(_: Sim, overflow: Overflow, kept: list[int], evicted: list[int]) -> None:
+async def test_a_full_mailbox_evicts_by_policy_and_never_blocks(
+    world: Sim, overflow: Overflow, kept: list[int], evicted: list[int]
+) -> None:
     """Overflow during backoff goes to dead letters by policy."""
     out: list[tuple[int, str]] = []
-    mailbox: Mailbox[int] = Mailbox(2, overflow, on_evicted=lambda item, reason: out.append((item, reason)))
+    mailbox: Mailbox[int] = world.mailbox(2, overflow, on_evicted=lambda item, reason: out.append((item, reason)))
     for item in (1, 2, 3):
         mailbox.send_nowait(item)
     await mailbox.send(4)
@@ -185,10 +187,10 @@ async def test_a_full_mailbox_evicts_by_policy_and_never_blocks(_: Sim, overflow
 
 @pytest.mark.parametrize("overflow", DROPPING)
 @seeds(5)
-async def test_what_comes_back_after_a_crash_is_not_evicted_for_want_of_room(_: Sim, overflow: Overflow) -> None:
+async def test_what_comes_back_after_a_crash_is_not_evicted_for_want_of_room(world: Sim, overflow: Overflow) -> None:
     """A message once accepted is not thrown out because others came while it was in hand."""
     out: list[int] = []
-    mailbox: Mailbox[int] = Mailbox(2, overflow, on_evicted=lambda item, _: out.append(item))
+    mailbox: Mailbox[int] = world.mailbox(2, overflow, on_evicted=lambda item, _: out.append(item))
     mailbox.send_nowait(1)
     mailbox.send_nowait(2)
     with contextlib.suppress(Crash):
@@ -207,7 +209,7 @@ async def test_what_comes_back_after_a_crash_is_not_evicted_for_want_of_room(_: 
 async def test_closing_evicts_what_is_queued_and_ends_waiting_senders_and_readers(world: Sim) -> None:
     """On final stop all leftovers are dead-lettered."""
     out: list[tuple[int, str]] = []
-    mailbox: Mailbox[int] = Mailbox(2, on_evicted=lambda item, reason: out.append((item, reason)))
+    mailbox: Mailbox[int] = world.mailbox(2, on_evicted=lambda item, reason: out.append((item, reason)))
     ended: list[str] = []
     mailbox.send_nowait(1)
     mailbox.send_nowait(2)
@@ -235,7 +237,7 @@ async def test_closing_evicts_what_is_queued_and_ends_waiting_senders_and_reader
 
 @seeds(200)
 async def test_closing_ends_a_reader_that_waits(world: Sim) -> None:
-    mailbox: Mailbox[int] = Mailbox(1)
+    mailbox: Mailbox[int] = world.mailbox(1)
 
     async def read() -> None:
         with pytest.raises(MailboxClosed):
@@ -252,9 +254,9 @@ async def test_closing_ends_a_reader_that_waits(world: Sim) -> None:
 
 
 @seeds(5)
-async def test_what_is_given_back_to_a_closed_mailbox_is_evicted(_: Sim) -> None:
+async def test_what_is_given_back_to_a_closed_mailbox_is_evicted(world: Sim) -> None:
     out: list[tuple[int, str]] = []
-    mailbox: Mailbox[int] = Mailbox(3, on_evicted=lambda item, reason: out.append((item, reason)))
+    mailbox: Mailbox[int] = world.mailbox(3, on_evicted=lambda item, reason: out.append((item, reason)))
     for item in (1, 2, 3):
         mailbox.send_nowait(item)
     async with mailbox.receive_batch(2) as batch:
@@ -276,8 +278,8 @@ async def occupied(mailbox: Mailbox[int]) -> AsyncIterator[None]:
 
 
 @seeds(5)
-async def test_a_second_reader_at_the_same_time_is_refused(_: Sim) -> None:
-    mailbox: Mailbox[int] = Mailbox(3)
+async def test_a_second_reader_at_the_same_time_is_refused(world: Sim) -> None:
+    mailbox: Mailbox[int] = world.mailbox(3)
     async with occupied(mailbox):
         with pytest.raises(RuntimeError, match="one reader"):
             async with mailbox.receive_batch(1):
@@ -285,8 +287,8 @@ async def test_a_second_reader_at_the_same_time_is_refused(_: Sim) -> None:
 
 
 @seeds(5)
-async def test_done_twice_is_an_error_not_a_count(_: Sim) -> None:
-    mailbox: Mailbox[int] = Mailbox(3)
+async def test_done_twice_is_an_error_not_a_count(world: Sim) -> None:
+    mailbox: Mailbox[int] = world.mailbox(3)
     mailbox.send_nowait(1)
     async with mailbox.receive_batch(1) as batch:
         for taken in batch:

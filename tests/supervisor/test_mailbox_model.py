@@ -163,9 +163,9 @@ def test_it_behaves_as_the_model_and_its_counters_balance(
 ) -> None:
     """Accepted = done + in hand + evicted + queued, after every single step."""
 
-    async def run(_: Sim) -> None:
+    async def run(world: Sim) -> None:
         evicted: list[tuple[int, str]] = []
-        mailbox: Mailbox[int] = Mailbox(capacity, overflow, on_evicted=lambda item, reason: evicted.append((item, reason)))
+        mailbox: Mailbox[int] = world.mailbox(capacity, overflow, on_evicted=lambda item, reason: evicted.append((item, reason)))
         both = Comparison(mailbox, Model(capacity, overflow), evicted)
         for command in commands:
             match command:

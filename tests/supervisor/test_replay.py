@@ -81,7 +81,7 @@ def test_a_replay_reads_as_a_timeline() -> None:
         "                store #1                was shut down after 21 s",
         "              root                      has stopped, with everything below it: shutdown, in 1 s",
         "",
-        "36 task steps; no task left",
+        "36 task steps; no task and no channel left",
     ] == list(report(scenario, 7))
 
 

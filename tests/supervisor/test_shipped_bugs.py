@@ -193,7 +193,7 @@ async def test_nothing_runs_on_after_giving_up_in_the_middle_of_a_group_restart(
 @case("B4")
 @seeds(200)
 async def test_messages_in_the_mailbox_survive_a_restart_in_their_order(world: Sim) -> None:
-    mailbox: Mailbox[int] = Mailbox(100)
+    mailbox: Mailbox[int] = world.mailbox(100)
     handled: list[int] = []
 
     async def read(life: Life) -> None:
@@ -222,7 +222,7 @@ async def test_what_an_actor_holds_in_hand_when_it_ends_goes_back_and_what_nobod
     world: Sim, ending: Exception | None
 ) -> None:
     evicted: list[tuple[int, str]] = []
-    mailbox: Mailbox[int] = Mailbox(100, on_evicted=lambda item, reason: evicted.append((item, reason)))
+    mailbox: Mailbox[int] = world.mailbox(100, on_evicted=lambda item, reason: evicted.append((item, reason)))
 
     async def hoard(life: Life) -> None:
         life.ready()
@@ -252,7 +252,7 @@ async def test_what_an_actor_holds_in_hand_when_it_ends_goes_back_and_what_nobod
 @pytest.mark.parametrize("strategy", STATIC)
 @seeds(200)
 async def test_a_child_that_asks_its_stopping_supervisor_or_its_stopped_sibling_holds_up_nothing(world: Sim, strategy: Strategy) -> None:
-    mailbox: Mailbox[object] = Mailbox(3)
+    mailbox: Mailbox[object] = world.mailbox(3)
 
     async def answer(life: Life) -> None:
         life.ready()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import random
 import types
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import trio
@@ -22,8 +25,10 @@ from support.sim import (
     sim,
     sims,
 )
-from support.sim_children import after
-from support.sim_world import Sim
+from support.sim_channels import ChannelsLeft
+from support.sim_children import Life, after
+from support.sim_world import Sim, root
+from tars.supervisor import Mailbox
 
 
 def test_trio_still_has_the_names_that_the_simulation_leans_on() -> None:
@@ -166,6 +171,107 @@ def test_a_task_left_behind_fails_the_run() -> None:
 
     with pytest.raises(TasksLeft, match="1 tasks left"):
         sim(0, leak)
+
+
+# -- nothing that a run talked through is left ---------------------------------------------------------
+
+
+def leaking(leak: Callable[[Life, Mailbox[int], list[object]], Awaitable[None]]) -> Callable[[Sim], Awaitable[None]]:
+    """A run that ends as it should, but for what its one child does with its mailbox; `kept` outlives the run."""
+    kept: list[object] = []
+
+    async def run(world: Sim) -> None:
+        mailbox: Mailbox[int] = world.mailbox(3)
+        mailbox.send_nowait(1)
+
+        async def child(life: Life) -> None:
+            life.ready()
+            await leak(life, mailbox, kept)
+
+        async with world.running(root(world.child("a", child))):
+            await world.settle()
+
+    return run
+
+
+async def read_and_obey(life: Life, mailbox: Mailbox[int], _: list[object]) -> None:
+    async with mailbox.receive_batch(1):
+        await life.obey()
+
+
+async def leave_a_channel_open(_: Life, __: Mailbox[int], kept: list[object]) -> None:
+    send, receive = trio.open_memory_channel[int](0)
+    kept.append(send)
+    await receive.receive()
+
+
+async def keep_the_right_to_read(life: Life, mailbox: Mailbox[int], kept: list[object]) -> None:
+    custody = mailbox.custody()
+    kept.append(custody)
+    await custody.__aenter__()
+    await life.obey()
+
+
+async def watch_for_ever(life: Life, mailbox: Mailbox[int], _: list[object]) -> None:
+    mailbox.watch_reader(trio.Event())
+    await life.obey()
+
+
+async def lose_a_message(life: Life, mailbox: Mailbox[int], _: list[object]) -> None:
+    async with mailbox.custody() as custody:
+        custody.receive_nowait(1)
+        custody.in_hand.clear()
+        await life.obey()
+
+
+def test_a_run_that_leaves_no_channel_behind_passes() -> None:
+    sim(0, leaking(read_and_obey))
+
+
+@pytest.mark.parametrize(
+    ("leak", "said"),
+    [
+        (leave_a_channel_open, "a memory channel is open: .*open_send_channels=1, open_receive_channels=1"),
+        (keep_the_right_to_read, "mailbox 1 is still being read"),
+        (watch_for_ever, "mailbox 1 is watched by 1 questions that are over"),
+        (lose_a_message, "mailbox 1 does not balance"),
+    ],
+)
+def test_a_channel_left_behind_fails_the_run(leak: Callable[[Life, Mailbox[int], list[object]], Awaitable[None]], said: str) -> None:
+    with pytest.raises(ChannelsLeft, match=said):
+        sim(0, leaking(leak))
+
+
+def test_a_wait_that_goes_on_is_seen_with_its_place() -> None:
+    """At an event and at a parking lot; while the tasks live, it is what they are."""
+    seen: list[str] = []
+
+    async def look(world: Sim) -> None:
+        event, lot = trio.Event(), trio.lowlevel.ParkingLot()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(event.wait)
+            nursery.start_soon(lot.park)
+            await world.settle()
+            seen.extend(sorted(left.partition(" at ")[0] for left in world.channels.left()))
+            nursery.cancel_scope.cancel()
+
+        assert list(world.channels.left()) == []
+
+    sim(0, look)
+
+    assert ["1 tasks wait", "1 tasks wait"] == seen
+
+
+def test_every_seeded_test_makes_its_mailboxes_through_its_world() -> None:
+    """Or nobody would look what became of them."""
+    elsewhere: list[str] = []
+    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.AsyncFunctionDef) and any(ast.unparse(each).startswith("seeds(") for each in node.decorator_list):
+                made = [each for each in ast.walk(node) if isinstance(each, ast.Call) and ast.unparse(each.func) == "Mailbox"]
+                elsewhere += [f"{path.name}:{each.lineno}" for each in made]
+
+    assert [] == elsewhere
 
 
 def test_a_second_incarnation_beside_the_first_fails_the_run() -> None:

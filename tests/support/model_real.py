@@ -137,7 +137,9 @@ class Real:
             raise error(ending)
 
     def _mailbox(self, path: str, capacity: float) -> Mailbox[int]:
-        return self.mail.setdefault(path, Mailbox(capacity, Overflow.DROP_OLDEST))
+        if path not in self.mail:
+            self.mail[path] = self.world.mailbox(capacity, Overflow.DROP_OLDEST)
+        return self.mail[path]
 
     # -- the script ------------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ def report(scenario: Scenario, seed: int, cancel_at_step: int | None = None) -> 
     yield from timeline(world.trace)
     yield ""
     came = "cancelled from outside; " if world.outer.cancelled_caught else "the cancellation found nothing that could still be cancelled; "
-    yield f"{came if world.outer.cancel_called else ''}{world.steps} task steps; no task left"
+    yield f"{came if world.outer.cancel_called else ''}{world.steps} task steps; no task and no channel left"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str]) -> int:
         return MISTAKE
     if chosen.seeds is not None:
         different = sims(chosen.seeds, lambda world: play(world, scenario))
-        say([f"{chosen.seeds} seeds, {different} different lives; each ended with no task left"])
+        say([f"{chosen.seeds} seeds, {different} different lives; each ended with no task and no channel left"])
         return 0
     try:
         say(report(scenario, chosen.seed, chosen.cancel_at_step))

@@ -1,6 +1,6 @@
 """The seeded simulation: one supervision scenario, one seed, one virtual clock, one trace.
 
-Laws it keeps: the same seed and scenario give the same trace; a scenario ends with no task left; a
+Laws it keeps: the same seed and scenario give the same trace; a scenario ends with no task and no channel left; a
 scenario that can make no progress, or never stops making some, fails instead of hanging.
 
 trio has no public way to choose the order in which runnable tasks run, nor to turn its test clock back. Its own
@@ -23,6 +23,7 @@ import trio
 import trio._core._run as trio_run
 import trio.testing
 
+from .sim_channels import Channels
 from .sim_world import Sim
 from .timeline import timeline
 
@@ -136,15 +137,19 @@ def follow(schedule: Schedule) -> None:
 
 @attrs.define(eq=False)
 class Steps(trio.abc.Instrument):
-    """Counts task steps, and calls what is due `at` a step when that step begins."""
+    """Counts task steps, calls what is due `at` a step when that step begins, and shows `channels` the task when it ends."""
 
     taken: int = 0
+    channels: Channels = attrs.field(factory=Channels)
     at: dict[int, Callable[[], None]] = attrs.field(factory=dict)
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - the interface's argument
         self.taken += 1
         if self.taken in self.at:
             self.at[self.taken]()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.channels.watch(task)
 
 
 @attrs.define(eq=False)
@@ -160,7 +165,7 @@ class Runner:
         guard = trio.CancelScope()
         self.clock._virtual_base = 0.0
         guard.deadline = MAX_VIRTUAL_S
-        self.steps.taken, self.steps.at = 0, {MAX_STEPS: guard.cancel}
+        self.steps.taken, self.steps.at, self.steps.channels = 0, {MAX_STEPS: guard.cancel}, world.channels
         if cancel_at_step is not None:
             self.steps.at[cancel_at_step] = world.outer.cancel
         before = trio.lowlevel.current_statistics().tasks_living
@@ -185,6 +190,7 @@ class Runner:
         if left or world.alive():
             msg = f"{left} tasks left, children alive: {world.alive()}"
             raise TasksLeft(msg)
+        world.channels.check()
         world.check()
 
     def run(self, main: Callable[[], Awaitable[None]]) -> None:

@@ -16,8 +16,9 @@ import attrs
 import trio
 import trio.testing
 
-from tars.supervisor import NO_BACKOFF, ChildSpec, ChildState, Event, Supervisor, SupervisorSpec, supervise
+from tars.supervisor import NO_BACKOFF, ChildSpec, ChildState, Event, Mailbox, Overflow, Supervisor, SupervisorSpec, supervise
 
+from .sim_channels import Channels
 from .sim_children import Behaviour, Life, obey
 
 E = TypeVar("E")
@@ -60,6 +61,7 @@ class Sim:
     outer: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     steps: int = 0
     drew: bool = False
+    channels: Channels = attrs.field(factory=Channels)
     _random: random.Random | None = None
 
     # -- what depends on the seed -----------------------------------------------------------------
@@ -124,6 +126,12 @@ class Sim:
     def child(self, name: str, *script: Behaviour, **spec: Any) -> ChildSpec:
         """A child whose n-th incarnation behaves as the n-th entry of `script`, the last one for ever."""
         return ChildSpec(name, functools.partial(self._live, name, script or (obey,)), **spec)
+
+    def mailbox(
+        self, capacity: float, overflow: Overflow = Overflow.BLOCK, *, on_evicted: Callable[[Any, str], None] | None = None
+    ) -> Mailbox[Any]:
+        """A mailbox of this run: whoever uses it must have left it when the run is over."""
+        return self.channels.mailbox(capacity, overflow, on_evicted)
 
     def life(self, name: str) -> Life:
         """The living incarnation of `name`."""
