@@ -10,6 +10,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from .store_files import StoreError, make_file
 
 DATABASE_NAME: Final = "dead-letters.sqlite3"
 APPLICATION_ID: Final = 0x54415253  # "TARS", in the file's header: what `file` and we know it by
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 DAMAGED_RETRY_S: Final = 30.0
 """A damaged or foreign file waits for a person; looking at it more often than this helps nobody."""
@@ -44,6 +45,15 @@ CREATE TABLE dead_letter (
 """
 # Every append counts the letters; through this the count reads 30 pages of a full store instead of all of them.
 _INDEX: Final = "CREATE INDEX dead_letter_at ON dead_letter (at)"
+# A replay that was asked for, and how it ended: `ended_at` NULL while it waits. Not columns of the letter's row: they would
+# stand behind its payload. A letter waits for one replay at most, and takes its replays along when it goes.
+_REPLAY: Final = (
+    "CREATE TABLE replay (id INTEGER PRIMARY KEY AUTOINCREMENT, letter INTEGER NOT NULL, at REAL NOT NULL, ended_at REAL, outcome TEXT)",
+    "CREATE INDEX replay_letter ON replay (letter)",
+    "CREATE UNIQUE INDEX replay_waiting ON replay (letter) WHERE ended_at IS NULL",
+    "CREATE TRIGGER letter_gone AFTER DELETE ON dead_letter BEGIN DELETE FROM replay WHERE letter = old.id; END",
+)
+_UPGRADES: Final = ((_SCHEMA, _INDEX), _REPLAY)  # at n: from schema n to n + 1
 _INSERT: Final = f"INSERT INTO dead_letter ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - our names
 _SELECT: Final = f"SELECT id, {', '.join(_COLUMNS)} FROM dead_letter ORDER BY id"  # noqa: S608 - our names
 _OLDEST: Final = "DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter ORDER BY id LIMIT ?)"
@@ -62,9 +72,10 @@ def open_database(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     with contextlib.ExitStack() as on_failure:
         on_failure.callback(database.close)
-        if not _is_ours(database, path):
-            _create(database)
-        # Nothing has been written before this line unless the file was empty.
+        version = identify(database, path)
+        if version < SCHEMA_VERSION:
+            _upgrade(database, version)
+        # Nothing has been written before this line unless the file was empty, or of an older program.
         database.execute("PRAGMA journal_mode = WAL")
         # FULL: every commit waits for the disk. With NORMAL a WAL is only synced at a checkpoint, and a power cut would
         # take letters whose messages the broker has long been told to forget. Grouped writes make it cheap.
@@ -75,13 +86,13 @@ def open_database(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _is_ours(database: sqlite3.Connection, path: Path) -> bool:
-    """True for a sound database of ours, False for an empty one. Reads only. Raises `StoreError`, sqlite3.Error."""
+def identify(database: sqlite3.Connection, path: Path) -> int:
+    """The schema's version of a sound database of ours, 0 of an empty one. Reads only. Raises `StoreError`, sqlite3.Error."""
     application_id = _number(database, "PRAGMA application_id")
     version = _number(database, "PRAGMA user_version")
     tables = _number(database, "SELECT count(*) FROM sqlite_master")
     if (application_id, version, tables) == (0, 0, 0):
-        return False
+        return 0
     if application_id != APPLICATION_ID:
         raise _refusal(path, "is an SQLite database of another program")
     if version > SCHEMA_VERSION:
@@ -90,15 +101,15 @@ def _is_ours(database: sqlite3.Connection, path: Path) -> bool:
     ((verdict,),) = database.execute("PRAGMA quick_check(1)")
     if verdict != "ok":
         raise _refusal(path, f"is damaged ({' '.join(str(verdict).split())})")
-    return True
+    return version
 
 
-def _create(database: sqlite3.Connection) -> None:
-    """All or nothing, and before the file becomes a WAL one: so its header says at all times whose it is."""
+def _upgrade(database: sqlite3.Connection, version: int) -> None:
+    """All or nothing; a new file before it becomes a WAL one: so its header says at all times whose it is."""
     try:
         database.execute("BEGIN IMMEDIATE")
-        database.execute(_SCHEMA)
-        database.execute(_INDEX)
+        for statement in chain.from_iterable(_UPGRADES[version:]):
+            database.execute(statement)
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         database.execute("COMMIT")
@@ -133,7 +144,7 @@ def read_dead_letters(state_dir: Path) -> list[tuple[int, DeadLetter]]:
         raise StoreError(f"there are no dead letters in {state_dir}: it holds no {DATABASE_NAME}")
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as database:
-            return [(row[0], _letter(row[1:])) for row in database.execute(_SELECT)] if _is_ours(database, path) else []
+            return [(row[0], _letter(row[1:])) for row in database.execute(_SELECT)] if identify(database, path) else []
     except sqlite3.Error as error:
         raise explained(path, error) from error
     except ValueError as error:  # a reason, or a list of properties, that this program does not know

@@ -225,7 +225,7 @@ REFUSED = [
     (garbage, "is damaged, or no database"),
     (foreign, "is an SQLite database of another program"),
     (foreign_with_an_id, "is an SQLite database of another program"),
-    (newer, r"newer version of this program \(schema 99, this one knows 1\)"),
+    (newer, r"newer version of this program \(schema 99, this one knows 2\)"),
     (damaged_in_the_middle, "is damaged"),
     (cut_short, "is damaged"),
     (emptied_beside_its_log, "is empty, but dead-letters.sqlite3-wal is not"),
