@@ -59,7 +59,8 @@ def is_wrapper(cls: Any) -> bool:
     return get_origin(cls) is Annotated or isinstance(cls, NewType) or type(cls).__name__ == "TypeAliasType"
 
 
-def _unwrapped(cls: Any) -> Any:
+def unwrapped(cls: Any) -> Any:
+    """The X of what `is_wrapper` says yes to."""
     if isinstance(cls, NewType):
         return cls.__supertype__
     return get_args(cls)[0] if get_origin(cls) is Annotated else cls.__value__
@@ -170,7 +171,7 @@ def literal_reader(cls: Any, _: Converter) -> Read:
 
 def wrapper_reader(cls: Any, converter: Converter) -> Read:
     """What is wrapped, and in its range if it has one."""
-    inner = _unwrapped(cls)
+    inner = unwrapped(cls)
     read_inner = _reader(inner, converter)
     ranges = [extra for extra in getattr(cls, "__metadata__", ()) if isinstance(extra, Between)]
     if not ranges:
@@ -208,7 +209,7 @@ def union_reader(cls: Any, converter: Converter) -> Read:
 def _json_kinds(cls: Any) -> tuple[type, ...]:  # noqa: PLR0911 - one line per kind of type
     """The Python types the JSON reader gives for a value of `cls`."""
     if is_wrapper(cls):
-        return _json_kinds(_unwrapped(cls))
+        return _json_kinds(unwrapped(cls))
     if is_literal(cls):
         return tuple({type(value.value if isinstance(value, Enum) else value) for value in get_args(cls)})
     if isinstance(cls, type) and issubclass(cls, Enum):

@@ -1,11 +1,16 @@
 """A contract as JSON Schema."""
 
-from typing import Any
+import dataclasses
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any, Literal, NewType
+from uuid import UUID
 
 import attrs
 import pytest
 
 from support.contract_table import CONTRACTS
+from tars.actors.contracts import prepare
 from tars.actors.contracts.camera import CameraFrame, FrameFormat
 from tars.actors.contracts.config import ConfigHealthPayload
 from tars.actors.contracts.llm import ConversationMessage, LLMRequest, ToolSpec, ToolsRegistry
@@ -94,6 +99,65 @@ def test_every_contract_has_a_schema_of_exactly_its_fields(cls: type) -> None:
 
     assert {*least, *defaults} == set(schema["properties"])
     assert set(schema["required"]) == ({*least} if cls.__name__ != "MoveArmParams" else set())
+
+
+class Colour(Enum):
+    RED = 1
+    GREEN = 2
+
+
+@dataclasses.dataclass
+class Spot:
+    """A dataclass, with defaults."""
+
+    x: float
+    colour: Colour = Colour.RED
+    tags: list[str] = dataclasses.field(default_factory=list)
+
+
+@attrs.frozen
+class Tree:
+    """One that holds itself."""
+
+    label: "str"
+    children: "tuple[Tree, ...]" = ()
+
+
+Metres = NewType("Metres", float)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "schema"),
+    [
+        (list[int], {"type": "array", "items": {"type": "integer"}}),
+        (Sequence[Metres], {"type": "array", "items": {"type": "number"}}),
+        (list, {"type": "array"}),
+        (UUID, {"type": "string", "format": "uuid"}),
+        (Colour, {"type": "integer", "enum": [1, 2]}),
+        (Literal[1, "a"], {"type": ["integer", "string"], "enum": [1, "a"]}),
+        (object, {}),
+        (Mapping[Literal["a"], Spot], {"type": "object", "propertyNames": {"enum": ["a"]}, "additionalProperties": refer(Spot)}),
+        (dict[str, Any] | None, {"type": ["object", "null"]}),
+        (Colour | str, {"anyOf": [{"type": "integer", "enum": [1, 2]}, {"type": "string"}]}),
+    ],
+)
+def test_every_type_an_author_s_message_may_be_made_of_has_its_words(annotation: Any, schema: dict[str, Any]) -> None:
+    prepare(holder(it=annotation))
+
+    assert schema == json_schema(holder(it=annotation))["properties"]["it"]
+
+
+def test_a_dataclass_has_a_schema_with_its_defaults() -> None:
+    described = json_schema(Spot)
+
+    assert ["x"] == described["required"]
+    assert {"type": "integer", "enum": [1, 2], "default": 1} == described["properties"]["colour"]
+    assert {"type": "array", "items": {"type": "string"}, "default": []} == described["properties"]["tags"]
+
+
+def test_a_class_that_holds_itself_and_names_its_types_in_text_has_a_schema() -> None:
+    assert {"type": "array", "items": refer(Tree), "default": []} == json_schema(Tree)["properties"]["children"]
+    assert (Tree,) == parts(Tree)
 
 
 def test_a_type_without_words_is_refused() -> None:
