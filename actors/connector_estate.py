@@ -18,7 +18,7 @@ from tars.supervisor import Mailbox, Overflow
 
 from .connector_parts import Calls, ConnectorStatistics, NotJson, PublishDropped, StatusTopic
 from .mqtt.box import ActorBox
-from .mqtt.dead_letter import ToStore
+from .mqtt.dead_letter import StoreItem
 from .mqtt.dispatcher import evicted
 from .mqtt.drain import Drain
 from .mqtt.events import DeadLettered, HandlerFailed, LinkUp, MessageUnmatched, Overflowed
@@ -91,7 +91,7 @@ class ConnectorEstate:
     emit: Callable[[object], None]
     outbox: Mailbox[Outgoing] = attrs.field(init=False)
     letters: Letters = attrs.field(init=False)
-    to_store: Mailbox[ToStore] = attrs.field(factory=lambda: Mailbox(math.inf), init=False)
+    to_store: Mailbox[StoreItem] = attrs.field(factory=lambda: Mailbox(math.inf), init=False)
     arrivals: Mailbox[Delivery] = attrs.field(factory=lambda: Mailbox(math.inf), init=False)
     urgent: Mailbox[Outgoing] = attrs.field(factory=lambda: Mailbox(math.inf), init=False)
     table: InFlight = attrs.field(init=False)

@@ -19,7 +19,7 @@ from tars.supervisor.errors import TarsError
 from .contracts import DecodeError, decode_json, encode, unstructure
 from .errors import Reject
 from .mqtt.context import Context
-from .mqtt.dead_letter import ToStore
+from .mqtt.dead_letter import StoreItem
 from .mqtt.health import HealthTopic
 from .mqtt.topics import validate_topic
 from .mqtt.transport import Outbound
@@ -165,7 +165,7 @@ def check_callback(callback: object) -> None:
         raise TypeError(f"a callback is `async def callback(topic, data)`, got {callback!r}")
 
 
-async def bury(letters: Mailbox[ToStore], *, task_status: trio.TaskStatus[None]) -> None:
+async def bury(letters: Mailbox[StoreItem], *, task_status: trio.TaskStatus[None]) -> None:
     """Take dead letters and keep none: they were counted and told when they were written. In the place of a service's store."""
     task_status.started()
     async with letters.custody() as custody:

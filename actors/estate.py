@@ -20,7 +20,7 @@ from tars.supervisor import LoopBlocked, LoopFree, Mailbox
 
 from .definition import ActorDefinition, SubscriptionDefinition
 from .mqtt.box import ActorBox
-from .mqtt.dead_letter import ToStore, Why
+from .mqtt.dead_letter import StoreItem, Why
 from .mqtt.dispatcher import Alarm, evicted
 from .mqtt.drain import Drain
 from .mqtt.health import Health, place_of_actor, place_of_subscription
@@ -45,7 +45,7 @@ class Estate:
     emit: Callable[[Any], None]
     window: DoneWindow
     table: InFlight
-    to_store: Mailbox[ToStore]
+    to_store: Mailbox[StoreItem]
     letters: Letters
     outbox: Mailbox[Outgoing]
     arrivals: Mailbox[Delivery] = attrs.field(factory=lambda: Mailbox(math.inf))
@@ -65,7 +65,7 @@ class Estate:
         """A new one, in line with `config`."""
         window = DoneWindow(config.dedup.ttl_s, config.dedup.max_entries)
         table = InFlight(functools.partial(_settled, window, structlog.get_logger()), first_serial=secrets.randbits(64))
-        to_store: Mailbox[ToStore] = Mailbox(math.inf)
+        to_store: Mailbox[StoreItem] = Mailbox(math.inf)
         letters = Letters(to_store, table, emit)
         outbox: Mailbox[Outgoing] = Mailbox(config.mqtt.outbox, on_evicted=functools.partial(_unsent, letters))
         estate = cls(emit=emit, window=window, table=table, to_store=to_store, letters=letters, outbox=outbox)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from typing import TypeAlias
 
 import attrs
 
@@ -57,3 +58,28 @@ class ToStore:
 
     letter: DeadLetter
     on_stored: Callable[[], None]
+
+
+class Outcome(enum.Enum):
+    """How a replay ended."""
+
+    HANDLED = "handled"  # by the subscription that had failed
+    SENT = "sent"  # outbound: the broker confirmed it
+    FAILED = "failed"  # something of it became a dead letter again: a new one
+    DROPPED = "dropped"  # its actor's overflow policy dropped it
+    REFUSED = "refused"  # its subscription is no longer in the config
+
+
+@attrs.frozen(eq=False)
+class ReplayEnded:
+    """The end of a replay on its way to the store: numbers of the `request` and of the `letter`; `at` Unix epoch seconds."""
+
+    request: int
+    letter: int
+    at: float
+    outcome: Outcome
+    on_stored: Callable[[], None]
+
+
+StoreItem: TypeAlias = ToStore | ReplayEnded
+"""What the store takes."""

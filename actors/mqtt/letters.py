@@ -13,7 +13,7 @@ import attrs
 
 from tars.supervisor import Mailbox
 
-from .dead_letter import DeadLetter, ToStore, Why
+from .dead_letter import DeadLetter, StoreItem, ToStore, Why
 from .events import DeadLettered
 from .in_flight import Delivery, InFlight, Work
 from .keys import MESSAGE_ID, cause_of, property_of
@@ -24,7 +24,7 @@ from .outgoing import Outgoing
 class Letters:
     """Writes dead letters. Neither method waits."""
 
-    mailbox: Mailbox[ToStore]
+    mailbox: Mailbox[StoreItem]
     table: InFlight
     emit: Callable[[object], None]
     now: Callable[[], float] = time.time  # Unix epoch seconds

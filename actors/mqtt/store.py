@@ -1,4 +1,4 @@
-"""The store: the actor that keeps dead letters on disk.
+"""The store: the actor that keeps dead letters on disk, and how their replays ended.
 
 Laws. `on_stored` is called after the commit, never before. What could not be written stays in the mailbox, in order,
 and comes back. The event loop never waits for the disk: all work on files is done in one worker thread at a time. A
@@ -19,8 +19,8 @@ import trio
 
 from tars.supervisor import Custody, Escalate, ExitReason, ExitRequest, Mailbox, MailboxClosed, Taken, current, trap_exit
 
-from . import store_db
-from .dead_letter import DeadLetter, ToStore
+from . import store_db, store_replays
+from .dead_letter import ReplayEnded, StoreItem, ToStore
 from .store_files import StoreError, StoreHeld, hold, make_directory
 
 MAX_BATCH: Final = 500
@@ -39,10 +39,13 @@ class _Opened:
     _lock: int
     _database: sqlite3.Connection
 
-    def write(self, letters: Sequence[DeadLetter]) -> int:
-        """See `store_db.append`. Raises `StoreError`."""
+    def write(self, items: Sequence[StoreItem]) -> int:
+        """Write all of them; returns how many old letters had to go. Raises `StoreError`, then no letter is written."""
+        ended = [item for item in items if isinstance(item, ReplayEnded)]
+        letters = [item.letter for item in items if isinstance(item, ToStore)]
         try:
-            return store_db.append(self._database, letters, self.max_dead_letters)
+            store_replays.end(self._database, ended)
+            return store_db.append(self._database, letters, self.max_dead_letters) if letters else 0
         except sqlite3.Error as error:
             raise store_db.explained(self.path, error) from error
 
@@ -73,7 +76,7 @@ def _open(state_dir: Path, max_dead_letters: int, open_database: OpenDatabase) -
 
 async def store(
     state_dir: Path,
-    mailbox: Mailbox[ToStore],
+    mailbox: Mailbox[StoreItem],
     *,
     max_dead_letters: int,
     on_state: OnState,
@@ -118,7 +121,7 @@ def _consequence(held: StoreHeld) -> Exception:
 async def _serve(
     opened: _Opened,
     one_thread: trio.CapacityLimiter,
-    custody: Custody[ToStore],
+    custody: Custody[StoreItem],
     request: ExitRequest,
     on_state: OnState,
     last_call: Callable[[], None],
@@ -140,9 +143,9 @@ async def _serve(
             await _something_to_do(custody, request)
 
 
-async def _write(opened: _Opened, one_thread: trio.CapacityLimiter, custody: Custody[ToStore], batch: Sequence[Taken[ToStore]]) -> None:
+async def _write(opened: _Opened, one_thread: trio.CapacityLimiter, custody: Custody[StoreItem], batch: Sequence[Taken[StoreItem]]) -> None:
     # None of them is begun: if the disk fails, that is no attempt at a letter.
-    purged = await trio.to_thread.run_sync(opened.write, [taken.item.letter for taken in batch], limiter=one_thread)
+    purged = await trio.to_thread.run_sync(opened.write, [taken.item for taken in batch], limiter=one_thread)
     for taken in batch:
         custody.done(taken)
         taken.item.on_stored()
@@ -150,7 +153,7 @@ async def _write(opened: _Opened, one_thread: trio.CapacityLimiter, custody: Cus
         structlog.stdlib.get_logger().warning("dead_letters_purged", count=purged, max_dead_letters=opened.max_dead_letters)
 
 
-async def _something_to_do(custody: Custody[ToStore], request: ExitRequest) -> None:
+async def _something_to_do(custody: Custody[StoreItem], request: ExitRequest) -> None:
     """Return when there is a letter, or the request to stop. A mailbox that is closed never has one again."""
 
     async def asked(scope: trio.CancelScope) -> None:

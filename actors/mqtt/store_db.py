@@ -29,7 +29,7 @@ BUSY_S: Final = 5.0
 """How long to wait for another program that writes to the file (an inspection by hand)."""
 _WAL_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
-_COLUMNS: Final = (
+COLUMNS: Final = (
     *("why", "direction", "topic", "qos", "retain", "at", "actor", "subscription", "attempts", "error", "traceback"),
     *("message_id", "correlation_id", "user_properties", "payload"),
 )
@@ -54,8 +54,8 @@ _REPLAY: Final = (
     "CREATE TRIGGER letter_gone AFTER DELETE ON dead_letter BEGIN DELETE FROM replay WHERE letter = old.id; END",
 )
 _UPGRADES: Final = ((_SCHEMA, _INDEX), _REPLAY)  # at n: from schema n to n + 1
-_INSERT: Final = f"INSERT INTO dead_letter ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 - our names
-_SELECT: Final = f"SELECT id, {', '.join(_COLUMNS)} FROM dead_letter ORDER BY id"  # noqa: S608 - our names
+_INSERT: Final = f"INSERT INTO dead_letter ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - our names
+_SELECT: Final = f"SELECT id, {', '.join(COLUMNS)} FROM dead_letter ORDER BY id"  # noqa: S608 - our names
 _OLDEST: Final = "DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter ORDER BY id LIMIT ?)"
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -65,14 +65,13 @@ def open_database(path: Path) -> sqlite3.Connection:
 
     The connection may be used by any thread, by one at a time. Its cost grows with the file: every page is checked.
     """
-    wal = path.with_name(f"{path.name}-wal")
-    if wal.exists() and wal.stat().st_size and not (path.exists() and path.stat().st_size):
-        raise _refusal(path, f"is empty, but {wal.name} is not")  # SQLite would take it for a new one and delete the log
+    refuse_abandoned(path)
     make_file(path)
     database = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     with contextlib.ExitStack() as on_failure:
         on_failure.callback(database.close)
         version = identify(database, path)
+        check(database, path)
         if version < SCHEMA_VERSION:
             _upgrade(database, version)
         # Nothing has been written before this line unless the file was empty, or of an older program.
@@ -86,22 +85,33 @@ def open_database(path: Path) -> sqlite3.Connection:
     return database
 
 
+def refuse_abandoned(path: Path) -> None:
+    """Raise `StoreError` for an empty file beside its log: SQLite would take it for a new one, and delete the log."""
+    wal = path.with_name(f"{path.name}-wal")
+    if wal.exists() and wal.stat().st_size and not (path.exists() and path.stat().st_size):
+        raise refusal(path, f"is empty, but {wal.name} is not")
+
+
 def identify(database: sqlite3.Connection, path: Path) -> int:
-    """The schema's version of a sound database of ours, 0 of an empty one. Reads only. Raises `StoreError`, sqlite3.Error."""
+    """The schema's version of a database of ours, 0 of an empty one. Reads only. Raises `StoreError`, sqlite3.Error."""
     application_id = _number(database, "PRAGMA application_id")
     version = _number(database, "PRAGMA user_version")
     tables = _number(database, "SELECT count(*) FROM sqlite_master")
     if (application_id, version, tables) == (0, 0, 0):
         return 0
     if application_id != APPLICATION_ID:
-        raise _refusal(path, "is an SQLite database of another program")
+        raise refusal(path, "is an SQLite database of another program")
     if version > SCHEMA_VERSION:
         text = f"{path} was written by a newer version of this program (schema {version}, this one knows {SCHEMA_VERSION})"
         raise StoreError(f"{text}. It is left as it is: update this program, or move the file away", retry_after_s=DAMAGED_RETRY_S)
+    return version
+
+
+def check(database: sqlite3.Connection, path: Path) -> None:
+    """Look at every page. Raises `StoreError` when one is damaged, sqlite3.Error."""
     ((verdict,),) = database.execute("PRAGMA quick_check(1)")
     if verdict != "ok":
-        raise _refusal(path, f"is damaged ({' '.join(str(verdict).split())})")
-    return version
+        raise refusal(path, f"is damaged ({' '.join(str(verdict).split())})")
 
 
 def _upgrade(database: sqlite3.Connection, version: int) -> None:
@@ -144,11 +154,13 @@ def read_dead_letters(state_dir: Path) -> list[tuple[int, DeadLetter]]:
         raise StoreError(f"there are no dead letters in {state_dir}: it holds no {DATABASE_NAME}")
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as database:
-            return [(row[0], _letter(row[1:])) for row in database.execute(_SELECT)] if identify(database, path) else []
+            version = identify(database, path)
+            check(database, path)
+            return [(row[0], letter_of(row[1:])) for row in database.execute(_SELECT)] if version else []
     except sqlite3.Error as error:
         raise explained(path, error) from error
     except ValueError as error:  # a reason, or a list of properties, that this program does not know
-        raise _refusal(path, f"holds what this program cannot read ({error})") from error
+        raise refusal(path, f"holds what this program cannot read ({error})") from error
 
 
 def explained(path: Path, error: sqlite3.Error | OSError) -> StoreError:
@@ -158,12 +170,13 @@ def explained(path: Path, error: sqlite3.Error | OSError) -> StoreError:
         advice = "Dead letters wait in memory until it can be used; [service] state_dir names another place"
         return StoreError(f"the state directory cannot be used: {error.filename or path}: {what}. {advice}")
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
-        return _refusal(path, f"is damaged, or no database ({error})")
+        return refusal(path, f"is damaged, or no database ({error})")
     advice = "Dead letters wait in memory; make room, or give this user the right to write there"
     return StoreError(f"{path} cannot be used now: {error}. {advice}")
 
 
-def _refusal(path: Path, what: str) -> StoreError:
+def refusal(path: Path, what: str) -> StoreError:
+    """`what` is wrong with the file, and what can be done."""
     advice = f"It is left as it is: move it away (with {path.name}-wal and {path.name}-shm, if there), and a new one is made"
     return StoreError(f"{path} {what}. {advice}. What is readable in it: sqlite3 FILE .recover", retry_after_s=DAMAGED_RETRY_S)
 
@@ -175,7 +188,7 @@ def _number(database: sqlite3.Connection, query: str) -> int:
 def _row(letter: DeadLetter) -> list[object]:
     values = attrs.asdict(letter, recurse=False)
     values |= {"why": letter.why.value, "user_properties": json.dumps(letter.user_properties)}
-    return [_storable(values[column]) for column in _COLUMNS]
+    return [_storable(values[column]) for column in COLUMNS]
 
 
 def _storable(value: object) -> object:
@@ -183,7 +196,8 @@ def _storable(value: object) -> object:
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
-def _letter(row: Sequence[Any]) -> DeadLetter:
-    values = dict(zip(_COLUMNS, row, strict=True))
+def letter_of(row: Sequence[Any]) -> DeadLetter:
+    """A row of `COLUMNS`. Raises ValueError for what this program does not know."""
+    values = dict(zip(COLUMNS, row, strict=True))
     properties = tuple((str(key), str(value)) for key, value in json.loads(values["user_properties"]))
     return DeadLetter(**values | {"why": Why(values["why"]), "retain": bool(values["retain"]), "user_properties": properties})

@@ -24,7 +24,7 @@ import trio.testing
 
 from tars.actors.definition import ActorDefinition, define
 from tars.actors.estate import Estate
-from tars.actors.mqtt.dead_letter import DeadLetter, ToStore
+from tars.actors.mqtt.dead_letter import DeadLetter, StoreItem, ToStore
 from tars.actors.mqtt.memory import MemoryBroker, MemoryTransport
 from tars.actors.mqtt.memory_watch import Published
 from tars.actors.mqtt.pulse import Pulse
@@ -110,7 +110,7 @@ class MemoryStore:
     async def start(
         self,
         _state_dir: Path,
-        mailbox: Mailbox[ToStore],
+        mailbox: Mailbox[StoreItem],
         *,
         max_dead_letters: int,
         on_state: Callable[[str | None], None],
@@ -129,7 +129,8 @@ class MemoryStore:
                 if request.reason is ExitReason.SHUTDOWN:
                     last_call()
                 for taken in custody.receive_nowait(max_dead_letters):
-                    self.letters.append(taken.item.letter)
+                    if isinstance(taken.item, ToStore):
+                        self.letters.append(taken.item.letter)
                     custody.done(taken)
                     taken.item.on_stored()
                     self.changed.beat()

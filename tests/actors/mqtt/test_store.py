@@ -17,7 +17,7 @@ import structlog
 import trio
 import trio.testing
 
-from tars.actors.mqtt.dead_letter import DeadLetter, ToStore, Why
+from tars.actors.mqtt.dead_letter import DeadLetter, StoreItem, ToStore, Why
 from tars.actors.mqtt.store import MAX_BATCH, store
 from tars.actors.mqtt.store_db import DAMAGED_RETRY_S, DATABASE_NAME, open_database, read_dead_letters
 from tars.actors.mqtt.store_files import StoreError, hold
@@ -58,7 +58,7 @@ class World:
     open: Callable[[Path], sqlite3.Connection] = open_database
     max_dead_letters: int = 100_000
     last_call: Callable[[], None] = lambda: None
-    mailbox: Mailbox[ToStore] = attrs.field(factory=lambda: Mailbox[ToStore](math.inf))
+    mailbox: Mailbox[StoreItem] = attrs.field(factory=lambda: Mailbox[StoreItem](math.inf))
     events: list[Event] = attrs.field(factory=list)
     stored: list[int] = attrs.field(factory=list)
     states: list[str | None] = attrs.field(factory=list)
