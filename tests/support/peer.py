@@ -17,6 +17,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from support import paho_thread
+
 PEER_TIMEOUT_S = 5.0
 
 
@@ -129,8 +131,7 @@ class Peer:
         self._wait(lambda: self._connected, "CONNACK")
 
     def _stop(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        paho_thread.end(self._client)
 
     def _wait(self, until: Callable[[], bool], what: str) -> None:
         with self._changed:

@@ -20,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from support import paho_thread
 from support.verifier import Number
 from tars.actors.mqtt.pulse import Pulse
 
@@ -153,7 +154,7 @@ class Outside:
             finally:
                 self._client = None
                 with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(_end, client)
+                    await trio.to_thread.run_sync(paho_thread.end, client)
 
     def _new_client(self, token: trio.lowlevel.TrioToken, epoch: int) -> mqtt.Client:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self.client_id, protocol=mqtt.MQTTv5, reconnect_on_failure=False)
@@ -237,11 +238,6 @@ def _connect(client: mqtt.Client, port: int) -> bool:
         return False
     client.loop_start()
     return True
-
-
-def _end(client: mqtt.Client) -> None:
-    client.disconnect()
-    client.loop_stop()
 
 
 def distinct(came: Iterable[Came]) -> list[Number]:

@@ -18,6 +18,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from support import paho_thread
 from tars.actors.mqtt.embedded import embedded_broker
 from tars.supervisor import Escalate
 
@@ -57,8 +58,7 @@ def paho_client(
     try:
         yield client, seen
     finally:
-        client.disconnect()
-        client.loop_stop()
+        paho_thread.end(client)
 
 
 def open_files() -> int:
