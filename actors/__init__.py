@@ -13,6 +13,7 @@ from tars.supervisor import Escalate, Stop, TooSlow, Unavailable
 from tars.supervisor.environment import Override, boolean, integer, number, text
 
 from .actor import Actor, every, subscribe
+from .declared import publishes
 from .errors import Reject
 from .mqtt.context import Context
 
@@ -33,6 +34,7 @@ __all__ = [
     "every",
     "integer",
     "number",
+    "publishes",
     "subscribe",
     "text",
 ]

@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from tars.actors import Actor, Context, Reject, every, subscribe
+from tars.actors import Actor, Context, Reject, every, publishes, subscribe
 from tars.actors.contracts.health import HealthPing
 from tars.actors.contracts.llm import (
     EVENT_TYPE_LLM_CANCEL,
@@ -47,6 +47,11 @@ _SHOWN_CHARS: Final = 300
 _DROPPED: Final = ("empty", "no-wake")
 
 
+@publishes("system.health.router", retain=True)
+@publishes(EVENT_TYPE_SAY)
+@publishes(EVENT_TYPE_LLM_REQUEST)
+@publishes(EVENT_TYPE_LLM_CANCEL)
+@publishes(MovementTestRequest.PAIR.event_type)
 class Router(Actor):
     """The main conversation: wake, transcript, rule or language model, answer spoken sentence by sentence."""
 
