@@ -27,11 +27,11 @@ def test_help_shows_every_command_and_offers_completion(capsys: pytest.CaptureFi
     said = call(capsys, "--help")
 
     assert 0 == said.code
-    for word in ("run", "check", "logs", "pub", "sub", "new", "--install-completion"):
+    for word in ("run", "check", "logs", "pub", "sub", "new", "asyncapi", "--install-completion"):
         assert f" {word} " in said.out
 
 
-@pytest.mark.parametrize("command", ["run", "check", "logs", "pub", "sub", "new"])
+@pytest.mark.parametrize("command", ["run", "check", "logs", "pub", "sub", "new", "asyncapi"])
 def test_the_help_of_each_command_shows_how_it_is_called(capsys: pytest.CaptureFixture[str], command: str) -> None:
     said = call(capsys, command, "--help")
 
