@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable
+import math
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 
 import pytest
 import trio
+from hypothesis import HealthCheck, Phase, given, note, reject, settings
 
 from support.cases import case
-from support.sim import seeds, sim
+from support.model_draw import cases
+from support.model_machine import Tie
+from support.model_play import script
+from support.model_real import perform
+from support.model_shapes import Case, Operate
+from support.replay import SCENARIOS
+from support.script import read
+from support.script_play import play
+from support.sim import cancellations, seeds, sim
 from support.sim_children import Boom, after, fail_to_start, hang_in_start, obey, start_slowly, swallow_cancel, tidy_up, trap
-from support.sim_world import Sim, root, states
+from support.sim_order import Ranks, out_of_order, ranks_of_case, ranks_of_scenario
+from support.sim_world import Sim, Tree, root, states
+from support.timeline import timeline
 from tars.supervisor import (
     NO_BACKOFF,
     Backoff,
     ChildExited,
+    ChildStarted,
     ChildState,
+    ChildStuck,
+    ExitKind,
     Refused,
     Restart,
     RestartIntensityExceeded,
@@ -160,17 +177,108 @@ def assert_ended_in_order(world: Sim) -> None:
     assert ends[-1:] == ["root"] * bool(ends)
 
 
+# -- B7, at any step of anything ------------------------------------------------------------------
+# Every case under `@seeds` is cancelled so, too. What the simulation checks of every run, it checks of these: no task and no
+# channel left, no second incarnation, and a Cancelled that came out of the tree. What follows adds the order.
+
+
+def assert_cancelled_in_order(worlds: Iterable[Sim], ranks: Ranks) -> None:
+    """Cancelled while the tree ran, every life was reported to its end, siblings in the reverse of their start order."""
+    for world in worlds:
+        late = list(out_of_order(*world.around_cancellation(), ranks))
+
+        assert [] == late, "\n".join(timeline(world.trace))
+
+
 @case("B7")
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_cancelled_at_any_step_nothing_is_left_and_the_cancellation_comes_through(strategy: Strategy) -> None:
-    """Every task step of a busy life, one run for each."""
-    scenario = functools.partial(everything, strategy=strategy)
-    for seed in range(7):
-        for step in range(1 + seed, sim(seed, scenario).steps + 1, 7):
-            world = sim(seed, scenario, cancel_at_step=step)
+def test_cancelled_at_any_step_of_a_busy_life_it_ends_in_order(strategy: Strategy) -> None:
+    """Every task step, one run for each, another seed each time."""
+    ranks = {f"root/{name}": rank for name, rank in {"a": 0, "s": 1, "c": 3, "d": 4, "f": 5}.items()} | {"root/s/x": 0, "root/s/y": 1}
+    worlds = cancellations(functools.partial(everything, strategy=strategy), math.inf)
 
-            assert world.outer.cancel_called
-            assert_ended_in_order(world)
+    assert_cancelled_in_order(worlds, ranks)
+    for world in worlds:
+        assert_ended_in_order(world)
+    assert len(worlds) > 50
+    assert sum(bool(world.cancelled) for world in worlds) > len(worlds) * 0.9
+
+
+@case("B7")
+@pytest.mark.parametrize("path", sorted(SCENARIOS.glob("*.toml")), ids=lambda path: path.stem)
+def test_cancelled_at_any_step_of_any_scenario_it_ends_in_order(path: Path) -> None:
+    """Every step, three times, each time under another seed."""
+    scenario = read(path)
+    worlds = [
+        world for after in (0, 1000, 2000) for world in cancellations(lambda world: play(world, scenario), math.inf, after_seed=after)
+    ]
+
+    assert_cancelled_in_order(worlds, ranks_of_scenario(scenario))
+    assert any(world.cancelled for world in worlds)
+
+
+EXAMPLES = os.environ.get("MODEL_EXAMPLES")
+
+
+@case("B7")
+@given(cases())
+@settings(
+    deadline=None,
+    max_examples=int(EXAMPLES or 100),
+    derandomize=EXAMPLES is None,
+    database=None,
+    phases=[phase for phase in Phase if phase is not Phase.explain],
+    suppress_health_check=list(HealthCheck),
+)
+def test_cancelled_at_any_step_of_any_tree_it_ends_in_order(case: Case) -> None:
+    """Trees and commands as the model check draws them; up to forty steps of each."""
+    try:
+        steps = script(case)
+    except Tie:
+        reject()
+    note(repr(case))
+    ranks = ranks_of_case(case, [(step.act, step.path, step.child) for step in steps if isinstance(step.act, Operate)])
+
+    assert_cancelled_in_order(cancellations(lambda world: perform(world, case, steps), after_seed=case.seed), ranks)
+
+
+@pytest.mark.parametrize(
+    ("gone", "late"),
+    [
+        (["c", "b", "a"], 0),
+        (["c", "a", "b"], 1),
+        (["a", "c", "b"], 2),
+        (["b", "stopped", "c"], 0),  # a stop, and the next
+        (["b", "a started", "c"], 0),
+        (["b", "c stuck", "c", "a"], 0),
+        (["b", "c stuck", "c", "a", "b"], 1),
+    ],
+)
+def test_who_goes_too_late_is_seen(gone: list[str], late: int) -> None:
+    ranks = {"root/a": 0, "root/b": 1, "root/c": 2}
+    what: dict[str, object] = {
+        **{name: ChildExited(f"root/{name}", 1, ExitKind.SHUTDOWN, None, 1.0, in_start=False, asked=True) for name in "abc"},
+        "stopped": SupervisorStopped("root", "shutdown", 0.0),
+        "a started": ChildStarted("root/a", 2, 0.0),
+        "c stuck": ChildStuck("root/c", 1, 1.0, ""),
+    }
+    told = [*map(what.__getitem__, gone), what["stopped"]]
+
+    assert late == len(list(out_of_order((), told, ranks)))
+
+
+def test_a_tree_that_keeps_a_cancellation_to_itself_is_seen() -> None:
+    """The check can fail: here the call that runs the tree swallows what comes out of it."""
+
+    async def swallow(world: Sim) -> None:
+        world.trees.append(Tree("root"))
+        await trio.lowlevel.checkpoint()
+        with contextlib.suppress(trio.Cancelled):
+            await trio.sleep(10)
+        world.trees[0].out = []
+
+    with pytest.raises(AssertionError, match="root was cancelled from outside, and out of it came"):
+        sim(0, swallow, cancel_at_step=1)
 
 
 @case("B8")

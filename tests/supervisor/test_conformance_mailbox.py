@@ -222,8 +222,10 @@ async def test_a_reader_that_restarts_many_times_is_reported_once_each_time(worl
             left = trio.Event()
             unwatch = mailbox.watch_reader(left)
             world.end("a", Boom())
-            await left.wait()
-            unwatch()
+            try:
+                await left.wait()
+            finally:
+                unwatch()
             await world.settle()
             told.append(number)
 

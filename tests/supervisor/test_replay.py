@@ -41,13 +41,6 @@ def test_the_same_seed_is_the_same_life_and_another_seed_another(name: str) -> N
     assert sim_script(7, scenario).render() == sim_script(7, scenario).render()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_scenario_can_be_cancelled_at_any_step(name: str) -> None:
-    scenario = read(SCENARIOS / f"{name}.toml")
-    for step in range(1, sim_script(1, scenario).steps + 1):
-        assert sim_script(1, scenario, cancel_at_step=step).alive() == []
-
-
 # -- the timeline ---------------------------------------------------------------------------------
 
 

@@ -74,7 +74,8 @@ class Real:
         try:
             with self.program:
                 spec = self._group(self.tree)
-                await supervise(spec, self.emit, chance=self._chance, task_status=Reached(functools.partial(self._keep, self.tree.id)))
+                keep = Reached(functools.partial(self._keep, self.tree.id))
+                await self.world.supervise(spec, emit=self.emit, chance=JITTER_CHANCE, task_status=keep)
         except (TarsError, Escalate, SystemExit, BaseExceptionGroup) as error:
             self.verdict = verdict_of(leaves(error))
         else:
@@ -156,6 +157,15 @@ class Real:
             if found := self._differences(step):
                 return f"at {trio.current_time():.6f} s, after {line(step)}:\n" + "\n".join(found)
         return f"the root has ended, and these still run: {list(self.lives)}" if self.lives else ""
+
+    async def perform(self, steps: Sequence[Step]) -> None:
+        """Do what the steps say, and expect nothing."""
+        self.nursery.start_soon(self.run)
+        for step in steps:
+            await trio.sleep_until(step.at)
+            if step.act is not None:
+                await self.world.settle()
+                self._act(step)
 
     def _act(self, step: Step) -> None:
         match step.act:
@@ -251,3 +261,9 @@ async def check(world: Sim, case: Case, steps: Sequence[Step]) -> None:
             nursery.cancel_scope.cancel()
     if found:
         raise AssertionError(found)
+
+
+async def perform(world: Sim, case: Case, steps: Sequence[Step]) -> None:
+    """Do what the steps say on the tree of `case`. A scenario for `sim`."""
+    async with trio.open_nursery() as nursery:
+        await Real(world, case.tree, nursery).perform(steps)

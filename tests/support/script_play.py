@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import trio
 
-from tars.supervisor import ChildSpec, Escalate, Strategy, Supervisor, SupervisorSpec, TarsError, current, supervise
+from tars.supervisor import ChildSpec, Escalate, Strategy, Supervisor, SupervisorSpec, TarsError, current
 
 from .script import AtStop, Command, Do, Life, Node, Scenario
 from .script_lives import ENDINGS, Alive
@@ -78,8 +78,7 @@ class Player:
             self.supervisors[node.path] = supervisor
             task_status.started(supervisor)
 
-        spec = self._spec(node)
-        await supervise(spec, self.world.emit, chance=self.world.chance(spec), task_status=_Status(keep))
+        await self.world.supervise(self._spec(node), task_status=_Status(keep))
 
     async def _live(self, node: Node, *_: object, task_status: trio.TaskStatus[None]) -> None:
         me = current()
@@ -113,7 +112,7 @@ class Player:
             else:
                 self._order(alive, command)
         elif command.do is Do.CANCEL:
-            self.world.outer.cancel()
+            self.world.cancel()
         elif command.do is not Do.PASS:
             await self._operate(command)
 

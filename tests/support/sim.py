@@ -1,7 +1,8 @@
 """The seeded simulation: one supervision scenario, one seed, one virtual clock, one trace.
 
 Laws it keeps: the same seed and scenario give the same trace; a scenario ends with no task and no channel left; a
-scenario that can make no progress, or never stops making some, fails instead of hanging.
+scenario that can make no progress, or never stops making some, fails instead of hanging; cancelled from outside
+at any step it ends likewise, and the cancellation comes through its tree.
 
 trio has no public way to choose the order in which runnable tasks run, nor to turn its test clock back. Its own
 test hooks do: three private names, in `HOOKS`. They are used in this file and nowhere else, and `test_sim.py` fails
@@ -12,13 +13,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
+import pytest
 import trio
 import trio._core._run as trio_run
 import trio.testing
@@ -41,6 +44,13 @@ MAX_VIRTUAL_S = 1e7
 """A scenario still running after this many virtual seconds is deadlocked: nothing in it had an earlier deadline."""
 MAX_STEPS = 200_000
 """A scenario that needs more task steps than this is running in circles."""
+
+
+CANCELLATIONS: Final = 40
+"""At how many of its steps, at most, the scenario of `seeds` is cancelled from outside, in a run for each."""
+
+OF_A_SCENARIO: Final = (Exception, BaseExceptionGroup, SystemExit, pytest.fail.Exception)
+"""What a scenario can fail with: also with what it expected of its tree and did not get."""
 
 
 class SchedulerHooksMissing(AssertionError):
@@ -159,20 +169,29 @@ class Runner:
     clock: trio.testing.MockClock = attrs.field(factory=lambda: trio.testing.MockClock(autojump_threshold=0))
     steps: Steps = attrs.field(factory=Steps)
 
-    async def once(self, seed: int, scenario: Scenario, schedule: Schedule, cancel_at_step: int | None = None) -> Sim:
-        """One run. Whatever goes wrong is raised with the seed and the trace as a note."""
+    async def once(
+        self, seed: int, scenario: Scenario, schedule: Schedule, cancel_at_step: int | None = None, *, heedless: bool = False
+    ) -> Sim:
+        """One run. Whatever goes wrong is raised with the seed and the trace as a note.
+
+        `heedless`: what the scenario itself makes of being cancelled is not minded.
+        """
         world = Sim(seed)
         guard = trio.CancelScope()
         self.clock._virtual_base = 0.0
         guard.deadline = MAX_VIRTUAL_S
         self.steps.taken, self.steps.at, self.steps.channels = 0, {MAX_STEPS: guard.cancel}, world.channels
         if cancel_at_step is not None:
-            self.steps.at[cancel_at_step] = world.outer.cancel
+            self.steps.at[cancel_at_step] = world.cancel
         before = trio.lowlevel.current_statistics().tasks_living
         follow(schedule)
         try:
-            with guard, world.outer:
-                await scenario(world)
+            try:
+                with guard, world.outer:
+                    await scenario(world)
+            except OF_A_SCENARIO:
+                if not heedless or world.cancelled_from is None:
+                    raise
             world.steps = self.steps.taken
             self._check(world, guard, before)
         except BaseException as error:
@@ -242,13 +261,37 @@ def sims(count: int, scenario: Scenario) -> int:
     return different
 
 
+def cancellations(scenario: Scenario, at_most: float = CANCELLATIONS, *, after_seed: int = 0, heedless: bool = False) -> Sequence[Sim]:
+    """Run `scenario` cancelled from outside at each of its steps, or at so many of them, spread evenly.
+
+    Step n under the seed `after_seed` + n. Of each run the laws are checked: no task and no channel left, and the cancellation came
+    through the tree. `heedless`: see `once`.
+    """
+    runner = Runner()
+    worlds: list[Sim] = []
+
+    async def main() -> None:
+        steps = (await runner.once(after_seed, scenario, Schedule(after_seed))).steps
+        for step in range(1, steps + 1, max(1, math.ceil(steps / at_most))):
+            seed = after_seed + step
+            worlds.append(await runner.once(seed, scenario, Schedule(seed), step, heedless=heedless))
+
+    runner.run(main)
+    return worlds
+
+
 def seeds(count: int) -> Callable[[Scenario], Callable[..., None]]:
-    """Make ``async def test_x(world, ...)`` one plain test that runs under the seeds 0 to `count` - 1, and names the one that failed."""
+    """Make ``async def test_x(world, ...)`` one plain test that runs under the seeds 0 to `count` - 1, and names the one that failed.
+
+    After that, B7 for this case: the program is cancelled at each step of it.
+    """
 
     def decorate(scenario: Scenario) -> Callable[..., None]:
         @functools.wraps(scenario)
         def test(**arguments: object) -> None:
-            sims(count, functools.partial(scenario, **arguments))
+            same = functools.partial(scenario, **arguments)
+            sims(count, same)
+            cancellations(same, heedless=True)
 
         # pytest asks for every parameter it sees as a fixture: the world is ours to give
         del test.__wrapped__

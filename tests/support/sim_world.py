@@ -16,7 +16,20 @@ import attrs
 import trio
 import trio.testing
 
-from tars.supervisor import NO_BACKOFF, ChildSpec, ChildState, Event, Mailbox, Overflow, Supervisor, SupervisorSpec, supervise
+from tars.supervisor import (
+    NO_BACKOFF,
+    ChildSpec,
+    ChildState,
+    Emit,
+    Event,
+    Mailbox,
+    Overflow,
+    Supervisor,
+    SupervisorSpec,
+    SupervisorStopped,
+    current,
+    supervise,
+)
 
 from .sim_channels import Channels
 from .sim_children import Behaviour, Life, obey
@@ -48,6 +61,15 @@ def states(supervisor: Supervisor) -> dict[str, ChildState]:
 
 
 @attrs.define(eq=False)
+class Tree:
+    """One call of `supervise`. `out`: what it raised, out of all groups; None while it runs."""
+
+    path: str
+    stopped: bool = False  # it has said so: from here on no cancellation can reach it
+    out: list[BaseException] | None = None
+
+
+@attrs.define(eq=False)
 class Sim:
     """One simulated run. `trace` holds (virtual seconds, event or words), in the order things happened.
 
@@ -61,6 +83,9 @@ class Sim:
     outer: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     steps: int = 0
     drew: bool = False
+    trees: list[Tree] = attrs.field(factory=list)
+    cancelled: list[Tree] = attrs.field(factory=list)  # those that ran when the program was cancelled
+    cancelled_from: int | None = None  # where in the trace that was
     channels: Channels = attrs.field(factory=Channels)
     _random: random.Random | None = None
 
@@ -86,6 +111,9 @@ class Sim:
 
     def emit(self, event: Event) -> None:
         self.trace.append((trio.current_time(), event))
+        if isinstance(event, SupervisorStopped):
+            for tree in self.trees:
+                tree.stopped = tree.stopped or tree.path == event.path
 
     def note(self, *words: str) -> None:
         self.trace.append((trio.current_time(), words))
@@ -115,13 +143,45 @@ class Sim:
     def forget(self) -> None:
         """Drop the trace so far: what a test asserts next began here."""
         self.trace.clear()
+        self.cancelled_from = None if self.cancelled_from is None else 0
 
     def check(self) -> None:
         """Raise AssertionError with what the world found wrong by itself."""
+        for tree in self.cancelled:  # D4: only what ends the program anyway may come in the place of a cancellation
+            if not any(isinstance(leaf, (trio.Cancelled, KeyboardInterrupt, SystemExit)) for leaf in tree.out or ()):
+                self.faults.append(f"{tree.path} was cancelled from outside, and out of it came {tree.out}")
         if self.faults:
             raise AssertionError("; ".join(self.faults))
 
+    def around_cancellation(self) -> tuple[list[object], list[object]]:
+        """The events and notes before the program was cancelled, and from there on."""
+        told = [what for _, what in self.trace]
+        return told[: self.cancelled_from], [] if self.cancelled_from is None else told[self.cancelled_from :]
+
     # -- steering -------------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """Cancel the program, from outside of everything."""
+        if self.cancelled_from is None:
+            self.cancelled_from = len(self.trace)
+            self.cancelled = [tree for tree in self.trees if not tree.stopped and tree.out is None]
+        self.outer.cancel()
+
+    async def supervise(
+        self, spec: SupervisorSpec, *, task_status: trio.TaskStatus[Supervisor], emit: Emit | None = None, chance: float | None = None
+    ) -> None:
+        """`supervise`, and note what comes out of it, unless it runs inside another tree. `chance`: a constant one."""
+        tree = Tree(spec.id)
+        if current() is None:
+            self.trees.append(tree)
+        try:
+            await supervise(
+                spec, emit or self.emit, chance=self.chance(spec) if chance is None else lambda: chance, task_status=task_status
+            )
+        except BaseException as error:
+            tree.out = flat(error)
+            raise
+        tree.out = []
 
     def child(self, name: str, *script: Behaviour, **spec: Any) -> ChildSpec:
         """A child whose n-th incarnation behaves as the n-th entry of `script`, the last one for ever."""
@@ -160,7 +220,7 @@ class Sim:
                 raise AssertionError(f"stop() returned, and these still run: {self.alive()}")
 
     async def start(self, nursery: trio.Nursery, spec: SupervisorSpec) -> Supervisor:
-        supervisor: Supervisor = await nursery.start(functools.partial(supervise, spec, self.emit, chance=self.chance(spec)))
+        supervisor: Supervisor = await nursery.start(self.supervise, spec)
         return supervisor
 
     async def outcome(self, spec: SupervisorSpec, during: Callable[[Supervisor], Awaitable[object]] | None = None) -> list[BaseException]:
