@@ -10,6 +10,7 @@ fields are refused, so ``additionalProperties`` is false. Not in it: what an old
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -106,7 +107,7 @@ def _range(annotation: Any) -> JsonSchema:
     for between in getattr(annotation, "__metadata__", ()):
         if isinstance(between, Between):
             ends = {"minimum": between.at_least, "maximum": between.at_most}
-            limits |= {word: end for word, end in ends.items() if end is not None}
+            limits |= {word: end for word, end in ends.items() if end is not None and math.isfinite(end)}
     return limits
 
 
@@ -157,8 +158,15 @@ def _default(field: Any) -> JsonSchema:
         return {}
     default = field.default.value if isinstance(field.default, Enum) else field.default
     if isinstance(default, tuple | list):
-        return {"default": list(default)} if all(isinstance(item, str | int | float | bool | None) for item in default) else {}
-    return {"default": default} if isinstance(default, str | int | float | bool | None) else {}
+        return {"default": list(default)} if all(map(_is_json, default)) else {}
+    return {"default": default} if _is_json(default) else {}
+
+
+def _is_json(value: object) -> bool:
+    """Can JSON say it, as the codec writes JSON: finite, and no integer over 64 bits?"""
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**64
+    return math.isfinite(value) if isinstance(value, float) else value is None or isinstance(value, str)
 
 
 def _classes(annotation: Any) -> Iterator[type]:

@@ -1,16 +1,17 @@
 """A contract as JSON Schema."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, Literal, NewType
+from typing import Annotated, Any, Literal, NewType
 from uuid import UUID
 
 import attrs
 import pytest
 
 from support.contract_table import CONTRACTS
-from tars.actors.contracts import prepare
+from tars.actors.contracts import Between, prepare
 from tars.actors.contracts.camera import CameraFrame, FrameFormat
 from tars.actors.contracts.config import ConfigHealthPayload
 from tars.actors.contracts.llm import ConversationMessage, LLMRequest, ToolSpec, ToolsRegistry
@@ -153,6 +154,21 @@ def test_a_dataclass_has_a_schema_with_its_defaults() -> None:
     assert ["x"] == described["required"]
     assert {"type": "integer", "enum": [1, 2], "default": 1} == described["properties"]["colour"]
     assert {"type": "array", "items": {"type": "string"}, "default": []} == described["properties"]["tags"]
+
+
+@attrs.frozen
+class Endless:
+    at_least: Annotated[float, Between(0, math.inf)] = math.inf
+    many: int = 1 << 2000
+    both: tuple[float, ...] = (1.0, math.nan)
+
+
+def test_what_json_cannot_say_is_left_out() -> None:
+    assert {
+        "at_least": {"type": "number", "minimum": 0},
+        "many": {"type": "integer"},
+        "both": {"type": "array", "items": {"type": "number"}},
+    } == json_schema(Endless)["properties"]
 
 
 def test_a_class_that_holds_itself_and_names_its_types_in_text_has_a_schema() -> None:
