@@ -17,6 +17,7 @@ from .traffic import SERVICE, Flow
 
 _BINDING: Final = "0.2.0"
 _BROKER: Final = "broker"
+_WILL: Final = 'health.status, with data {"ok": false, "event": "lost"}'
 _ABOUT: Final = (
     "What this service hears and says over MQTT, as its config and its actors have it. Of what its actors publish, it holds what "
     "they declare. Every event is JSON in an envelope of five fields unless a message says otherwise."
@@ -63,7 +64,7 @@ def _server(config: ServiceConfig, schemes: dict[str, Any]) -> dict[str, Any]:
         binding["sessionExpiryInterval"] = config.mqtt.session_expiry_s
     will = HealthTopic(config.client_id, config.source, enabled=config.health.enabled).will()
     if will is not None:
-        binding["lastWill"] = {"topic": will.topic, "qos": will.qos, "retain": will.retain}
+        binding["lastWill"] = {"topic": will.topic, "qos": will.qos, "retain": will.retain, "message": _WILL}
     return {**server, "bindings": {"mqtt": {**binding, "bindingVersion": _BINDING}}}
 
 

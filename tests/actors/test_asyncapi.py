@@ -203,7 +203,8 @@ def test_a_service_without_actors_says_only_how_it_is() -> None:
     assert {("send", "system/health/robot7", 1, True), ("send", "system/keepalive/robot7", 1, False)} == spoken(whole)
     assert ["health.status"] == messages_of(whole, "service.send.system.health.robot7")
     assert ["system.keepalive.bare"] == messages_of(whole, "service.send.system.keepalive.robot7")
-    assert {"topic": "system/health/robot7", "qos": 1, "retain": True} == whole["servers"]["broker"]["bindings"]["mqtt"]["lastWill"]
+    will = whole["servers"]["broker"]["bindings"]["mqtt"]["lastWill"]
+    assert ("system/health/robot7", 1, True) == (will["topic"], will["qos"], will["retain"])
 
 
 def test_a_service_that_says_nothing_and_hears_nothing_has_a_document_too() -> None:
