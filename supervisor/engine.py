@@ -13,13 +13,14 @@ import attrs
 import trio
 
 from .errors import ActorStopped, Escalate, RestartIntensityExceeded, StartFailed
-from .events import Emit, GroupRestart, IntensityExceeded, RestartScheduled
+from .events import Emit, IntensityExceeded, RestartScheduled
+from .group import Group
 from .incarnation import ExitReason, Incarnation
 from .lives import Lives
-from .policy import ChildState, Goal, Row, join_group, land
+from .policy import ChildState, Goal, Row, land
 from .restart import Exit, ExitKind, leaves, wants_restart
 from .spec import SupervisorSpec
-from .strategy import AutoShutdown, Strategy, affected
+from .strategy import AutoShutdown, Strategy
 from .table import Table, wait_until
 from .tally import Tally
 
@@ -44,6 +45,7 @@ class Engine:
     gone: trio.Event = attrs.field(factory=trio.Event, init=False)
     _hard: bool = attrs.field(default=False, init=False)  # cancelled from outside: cancel at once, in order
     _tally: Tally = attrs.field(init=False)
+    _group: Group = attrs.field(init=False)
     _lives: Lives = attrs.field(init=False)
     _left: list[Row] = attrs.field(factory=list, init=False)  # while stopping: those not yet seen gone, start order
     _deferred: list[tuple[Row, Incarnation, Exit]] = attrs.field(factory=list, init=False)  # endings during the first start
@@ -53,6 +55,7 @@ class Engine:
         strategy = self.spec.strategy
         self.table = Table(self.path, dynamic=strategy is Strategy.SIMPLE_ONE_FOR_ONE, grouped=strategy.grouped)
         self._tally = Tally(self.spec, self.chance)
+        self._group = Group(self.table, strategy, self.emit)
 
     def take_limits(self, spec: SupervisorSpec) -> None:
         """Go on under `spec`: its limits and backoff count from now."""
@@ -74,7 +77,7 @@ class Engine:
         async with trio.open_nursery() as nursery:
             self._lives = Lives(nursery, self._start_of, self.emit, table.moved, self._ended)
             at_once = False
-            while not self._over():
+            while self._anyone_left():
                 changed = table.next_change()
                 now = trio.current_time()
                 if not self.born and self.stopping is None and not table.agenda.restless:
@@ -86,7 +89,7 @@ class Engine:
 
     def _give_birth(self, unborn: list[Row], on_born: Callable[[], None], now: float) -> None:
         if unborn:
-            self.table.back_off(unborn.pop(), now)
+            self.table.schedule(unborn.pop(), now)
         else:
             self.born = True
             on_born()
@@ -98,6 +101,8 @@ class Engine:
     def _act(self, now: float) -> None:
         agenda = self.table.agenda
         self._lives.press(now, hard=self._hard)
+        if self.stopping is None:
+            self._group.gather(now)
         for row in agenda.to_stop():
             self._lives.ask(row, self.stopping or self._reason_for(row), now, hard=self._hard)
         if self.stopping is None:
@@ -108,15 +113,15 @@ class Engine:
     def _reason_for(row: Row) -> ExitReason:
         return ExitReason.RESTART if row.goal is Goal.AGAIN else ExitReason.SHUTDOWN
 
-    def _over(self) -> bool:
-        """While stopping: doom the last child that is left. True when only stuck ones are."""
+    def _anyone_left(self) -> bool:
+        """While stopping: is there a child that is not stuck? The last of them is told to go."""
         if self.stopping is None:
-            return False
+            return True
         while self._left and (not self._left[-1].state.active or self._left[-1].state is ChildState.STUCK):
             self._left.pop()
         if self._left:
             self._doom(self._left[-1])
-        return not self._left
+        return bool(self._left)
 
     def _doom(self, row: Row) -> None:
         if row.state.active and row.goal is not Goal.DOWN:
@@ -219,24 +224,11 @@ class Engine:
             return
         used = self._tally.used(now)
         self.emit(RestartScheduled(row.path, row.failures, delay_s, used, self.spec.max_restarts, self.spec.period_s))
-        self._restart(row, now + delay_s)
+        self._group.fall(row, now + delay_s)
 
     def _give_up(self, row: Row, limit: str) -> None:
         self.emit(IntensityExceeded(self.path, row.spec.id, limit))
         self.begin_stop(ExitReason.RESTART, RestartIntensityExceeded(row.spec.id, limit, self._tally.causes()))
-
-    def _restart(self, row: Row, due_at: float) -> None:
-        """The failed child comes back at `due_at`, and with it whomever the strategy names."""
-        self.table.back_off(row, due_at)
-        order = list(self.table.rows) if self.spec.strategy.grouped else [row.spec.id]
-        members = [self.table.rows[child_id] for child_id in affected(self.spec.strategy, order, row.spec.id)]
-        for member in members:
-            if member is not row:
-                join_group(member, due_at)
-                self.table.moved(member)
-        if self.spec.strategy.grouped:
-            back = tuple(member.spec.id for member in members if member.state is ChildState.BACKOFF or member.goal is Goal.AGAIN)
-            self.emit(GroupRestart(self.path, row.spec.id, back))
 
     def _finish(self, row: Row) -> None:
         """It ended and is not restarted: a temporary or dynamic child is forgotten, another keeps its spec."""
@@ -269,7 +261,7 @@ class Engine:
         row.failures = row.consecutive = 0
         row.refusal = None
         row.declined = False
-        self.table.back_off(row, trio.current_time())
+        self.table.schedule(row, trio.current_time())
         ups = row.ups
         while row.ups == ups and row.state is not ChildState.STOPPED:
             await self.table.next_move(row)

@@ -82,13 +82,13 @@ class Lives:
         for row in self._next.take_up_to(now):
             life = self._asked[row]
             if life.scope.cancel_called:
-                self._give_up_on(row, life, now)
+                self._report_stuck(row, life, now)
             else:
                 life.cancel_at = now
                 life.scope.cancel()
                 self._next.put(row, now + max(row.spec.shutdown_s, STUCK_FLOOR_S))
 
-    def _give_up_on(self, row: Row, life: Incarnation, now: float) -> None:
+    def _report_stuck(self, row: Row, life: Incarnation, now: float) -> None:
         row.state = ChildState.STUCK
         where = stack_of(life.task) if life.task else ""
         self.emit(ChildStuck(row.path, life.number, now - life.cancel_at, where))

@@ -73,8 +73,8 @@ class Table:
             raise NotFound(child_id)
         return row
 
-    def back_off(self, row: Row, due_at: float) -> None:
-        """Start `row` at `due_at`."""
+    def schedule(self, row: Row, due_at: float) -> None:
+        """Start `row` at `due_at`: an operator's start, or a restart after its backoff."""
         row.state = ChildState.BACKOFF
         row.due_at = due_at
         self.moved(row)

@@ -1,7 +1,8 @@
 """A supervisor as its users see it: `supervise` runs one, `Supervisor` is the handle (OTP's dynamic API).
 
-What happens on a failure is in `engine`, in what order in `policy`, the rows in `table`, how a child lives and is stopped in
-`lives`. Calls here change the table and wait until the row has got there; queries never wait.
+What follows from an ending is in `engine`, when it is too often in `tally`, who goes down with it in `group` and `strategy`, in
+what order they stop and start in `agenda`, where each child is in `policy` and `table`, how it lives and is stopped in `lives`.
+Calls here change the table and wait until the row has got there; queries never wait.
 """
 
 from __future__ import annotations

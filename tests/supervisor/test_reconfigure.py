@@ -270,3 +270,19 @@ async def test_a_stop_in_the_middle_of_a_reconfiguration_ends_both(world: Sim) -
         await sup.stop()
 
     assert [] == world.alive()
+
+
+@case("B9")
+@seeds(200)
+async def test_a_changed_restart_type_counts_from_the_next_ending_on(world: Sim) -> None:
+    """As OTP's code_change: a restart that was due under the old type still takes place."""
+    async with world.running(root(made(world, "a", 1, obey), backoff=SLOW)) as sup:
+        await world.end_and_settle("a", Boom())
+        await sup.reconfigure(root(made(world, "a", 1, obey, restart=Restart.TEMPORARY), backoff=SLOW))
+        await trio.sleep(61)
+
+        assert {"a": ChildState.RUNNING} == states(sup)
+
+        await world.end_and_settle("a", Boom())
+
+        assert {} == states(sup)

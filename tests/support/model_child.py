@@ -78,6 +78,7 @@ class Line:
     consecutive: int = 0
     held: bool = False
     asked_for: bool = False  # the operator's start is under way
+    leads: bool = False  # it failed, and its group comes back with it
     starters: list[Call] = attrs.field(factory=list)
     enders: list[Call] = attrs.field(factory=list)
     process: WorkerProcess | Supervisor | None = None

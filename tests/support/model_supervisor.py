@@ -13,6 +13,7 @@ import attrs
 
 from tars.supervisor import AutoShutdown, ChildState, ExitKind, Restart, Strategy
 
+from . import model_group
 from .model_budget import Budget
 from .model_child import ABNORMAL, Call, Line, World
 from .model_machine import Tie, Timer
@@ -92,6 +93,8 @@ class Supervisor:
             self._go_on_with_the_first_start()
         if self.stopped_at is not None:
             self._stop_the_next()
+        else:
+            model_group.gather(self)
         self._ask_who_may_be_asked()
         if self.stopped_at is None:
             self._begin_who_may_begin()
@@ -139,7 +142,7 @@ class Supervisor:
 
     def _begin_who_may_begin(self) -> None:
         """In a group: after all have stopped, in order, each up before the next. Otherwise each in its own time."""
-        due = [line for line in self.lines if line.process is None and self._waits(line) and line.due <= self.now]
+        due = [line for line in self.lines if line.process is None and self.waits(line) and line.due <= self.now]
         if self.shape.strategy in (Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE):
             if any(line.must and line.process is not None and line.state is not ChildState.STUCK for line in self.lines):
                 return
@@ -151,7 +154,7 @@ class Supervisor:
             line.begin()
 
     @staticmethod
-    def _waits(line: Line) -> bool:
+    def waits(line: Line) -> bool:
         return line.state is ChildState.BACKOFF or line.asked_for
 
     def _set_the_alarm(self) -> None:
@@ -234,29 +237,7 @@ class Supervisor:
             self.stop(f"RestartIntensityExceeded {line.id} {limit}")
             return
         self.world.tell("scheduled", line.path, line.failures, delay_s, self.budget.used(at))
-        self._restart(line, at + delay_s)
-
-    def _restart(self, failed: Line, due: float) -> None:
-        failed.state, failed.due = ChildState.BACKOFF, due
-        if self.shape.strategy in (Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE):
-            first = 0 if self.shape.strategy is Strategy.ONE_FOR_ALL else self.lines.index(failed)
-            members = self.lines[first:]
-            for member in members:
-                if member is not failed:
-                    self._take_along(member, due)
-            back = [m.id for m in members if m.must == "again" or (m.state is ChildState.BACKOFF and not m.asked_for)]
-            self.world.tell("group", self.path, failed.id, tuple(back))
-
-    @staticmethod
-    def _take_along(member: Line, due: float) -> None:
-        """D2: the finished are revived, those an operator stopped are not. A11: a temporary one is taken down for good."""
-        temporary = member.shape.restart is Restart.TEMPORARY
-        if member.process is not None:
-            if member.must in ("", "again"):
-                member.must, member.due = "gone" if temporary else "again", due
-                member.asked_for = False
-        elif not temporary and not member.held:
-            member.state, member.due, member.asked_for = ChildState.BACKOFF, due, False
+        model_group.fall(self, line, at + delay_s)
 
     # -- stopping --------------------------------------------------------------------------------
 
@@ -276,7 +257,7 @@ class Supervisor:
 
     def rest(self, line: Line) -> None:
         """No start is due any more: no backoff ever brings it back (A9)."""
-        if self._waits(line):
+        if self.waits(line):
             line.state, line.asked_for = ChildState.STOPPED, False
             line.answer_starters("StartFailed" if self.stopped_at is None else "ActorStopped")
             if self.forgets(line):
