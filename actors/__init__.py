@@ -16,6 +16,7 @@ from .actor import Actor, every, subscribe
 from .declared import publishes
 from .errors import Reject
 from .mqtt.context import Context
+from .mqtt.thread_context import ThreadContext
 
 if TYPE_CHECKING:
     from .connector import Connector
@@ -28,6 +29,7 @@ __all__ = [
     "Override",
     "Reject",
     "Stop",
+    "ThreadContext",
     "TooSlow",
     "Unavailable",
     "boolean",
