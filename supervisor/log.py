@@ -213,8 +213,8 @@ class _FromStandardLibrary(logging.Handler):
             said = record.getMessage()
         except (TypeError, ValueError, KeyError, IndexError):  # arguments that do not fit the format
             said = str(record.msg)
-        values: dict[str, Any] = {**structlog.contextvars.get_contextvars(), "logger": record.name, "exc_info": record.exc_info}
-        self._log.write(_line(_level_name(record.levelno), said, values))
+        values = {**structlog.contextvars.get_contextvars(), "logger": record.name, "exc_info": record.exc_info}
+        self._log.write(_line(_level_name(record.levelno), said, _who(self._log, "", values)))
 
 
 def _level_name(number: int) -> Level:

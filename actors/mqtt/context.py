@@ -20,7 +20,7 @@ from tars.actors.contracts import Envelope, TopicRegistry, encode, structure, un
 from tars.supervisor import Mailbox, MailboxFull, TooSlow
 
 from .in_flight import Delivery, InFlight
-from .keys import CAUSATION_ID, MESSAGE_ID, bounded, property_of
+from .keys import CAUSATION_ID, MESSAGE_ID, bounded, cause_of
 from .link_state import Filters
 from .outgoing import Outgoing
 from .requests import Requests
@@ -80,15 +80,26 @@ class Context:
         self._left_s = 0.0  # of the handler's time, meanwhile
 
     @property
+    def correlation_id(self) -> str:
+        """The envelope's id, as it may be logged; "" without an envelope."""
+        return bounded(self.envelope.id) if self.envelope else ""
+
+    @property
+    def causation_id(self) -> str | None:
+        """The id of the message whose handling made this one, if it says so; as it may be logged."""
+        return cause_of(self._delivery.inbound.user_properties) if self._delivery is not None else None
+
+    @property
     def log(self) -> Any:  # structlog's loggers are typed by their configuration
-        """A logger that names the message: `topic`, `message_id`, `correlation_id`, and `causation_id` if it says what caused it."""
+        """A logger that names the message wherever it is used: `topic`, `message_id`, `correlation_id`, `attempt`, `causation_id`.
+
+        While the message is handled every line says this anyway; this one is for what outlives the call.
+        """
         logger = structlog.get_logger()
         if self._delivery is None:
             return logger
-        correlation_id = bounded(self.envelope.id) if self.envelope else ""
-        caused_by = bounded(property_of(self._delivery.inbound.user_properties, CAUSATION_ID))
-        cause = {"causation_id": caused_by} if caused_by else {}
-        return logger.bind(topic=self.topic, message_id=self.message_id, correlation_id=correlation_id, **cause)
+        cause = {"causation_id": self.causation_id} if self.causation_id else {}
+        return logger.bind(topic=self.topic, message_id=self.message_id, correlation_id=self.correlation_id, attempt=self.attempt, **cause)
 
     async def publish(
         self,

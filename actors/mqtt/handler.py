@@ -25,6 +25,7 @@ from .health import Health
 from .in_flight import Delivery, InFlight, Work
 from .ladder import Ladder
 from .letters import Letters
+from .log_scope import LogScope
 from .thread_context import ThreadContext
 from .topics import params
 
@@ -74,6 +75,7 @@ class _Life:
         self._request = request
         self._idle = trio.CancelScope()
         self._threads = trio.CapacityLimiter(1)
+        self._lines = LogScope()
         self._instance: Any = None
         self._busy = 0
         began = trio.current_time()
@@ -133,10 +135,8 @@ class _Life:
         next_at, now = due_at + tick.interval_s, trio.current_time()
         self._due.append((next_at if next_at > now else now + tick.interval_s, tick))  # one that is late comes once
         self._due.sort(key=lambda each: each[0])
-        if tick.is_async:
-            await self._hook(tick.name, tick.call)
-        else:
-            await self._def_tick(tick)
+        with self._lines.of(None):
+            await (self._hook(tick.name, tick.call) if tick.is_async else self._def_tick(tick))
         if not self._ports.behaviour.methods:  # a handled message gives the budget back; here there is none to wait for
             self._ladder.succeeded()
 
@@ -210,11 +210,12 @@ class _Life:
                 attempt=attempt,
                 scope=scope,
             )
-            if method.is_async:
-                error = await self._run(method.call, self._instance, event, ctx)
-            else:
-                scope.deadline = float("inf")
-                error = await self._call_in_thread(method, event, ctx, work, taken)
+            with self._lines.of(ctx):
+                if method.is_async:
+                    error = await self._run(method.call, self._instance, event, ctx)
+                else:
+                    scope.deadline = float("inf")
+                    error = await self._call_in_thread(method, event, ctx, work, taken)
         if scope.cancelled_caught:
             error = self._too_long()
         if error is None:
