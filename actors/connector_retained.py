@@ -6,14 +6,14 @@ a callback's mailbox is first in, first out, so a marker put in behind those com
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
-import orjson
 import trio
 
 from .connector_estate import ConnectorEstate, Entry
 from .connector_tree import keepalive_topic
+from .contracts import encode
+from .contracts.health import HeartbeatPayload
 from .mqtt.outgoing import Outgoing
 from .mqtt.transport import Outbound
 
@@ -61,7 +61,7 @@ async def _had_retained(estate: ConnectorEstate, entries: Sequence[Entry]) -> No
 async def _answered(estate: ConnectorEstate) -> None:
     """One heartbeat more, confirmed."""
     confirmed = trio.Event()
-    payload = orjson.dumps({"ok": True, "event": "heartbeat", "timestamp": time.time()})
+    payload = encode(HeartbeatPayload())
     estate.urgent.send_nowait(Outgoing(Outbound(keepalive_topic(estate.options.client_id), payload, qos=1), confirmed.set))
     await confirmed.wait()
     await trio.lowlevel.checkpoint()  # whoever reads the link was woken before us: it has had its turn now

@@ -3,7 +3,7 @@
 Why QoS 1: a QoS 0 beat "succeeds" into the socket buffer of a frozen broker for ever, MQTT's own keepalive
 takes 1.5 to 2 keepalive periods, a confirmed publish finds it within `deadline_s` (measured: 1.0 s at 1 s).
 
-Wire: ``system/keepalive/{client_id}``, not retained, not enveloped: ``{"ok":true,"event":"heartbeat","timestamp":…}``.
+Wire: a `HeartbeatPayload` on ``system/keepalive/{client_id}``, not retained, not enveloped.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 
 import attrs
-import orjson
 import trio
 
+from tars.actors.contracts import encode
+from tars.actors.contracts.health import HeartbeatPayload
 from tars.supervisor import Mailbox
 
 from .link_state import LinkState
@@ -47,7 +48,7 @@ async def heartbeat(beats: Beats, *, task_status: trio.TaskStatus[None]) -> None
 async def _beat(beats: Beats) -> None:
     epoch = beats.state.epoch
     confirmed = trio.Event()
-    payload = orjson.dumps({"ok": True, "event": "heartbeat", "timestamp": beats.now()})
+    payload = encode(HeartbeatPayload(timestamp=beats.now()))
     beats.urgent.send_nowait(Outgoing(Outbound(beats.topic, payload, qos=1), confirmed.set))
     with trio.move_on_after(beats.deadline_s):
         await confirmed.wait()
