@@ -292,10 +292,11 @@ def test_the_same_seed_gives_the_same_life_a_hundred_times(strategy: Strategy) -
 
 @case("O4", "B7")
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_no_interleaving_leaves_anything_behind(strategy: Strategy) -> None:
-    scenario = functools.partial(everything, strategy=strategy)
-    for seed in range(200):
-        assert_ended_in_order(sim(seed, scenario))
+@seeds(200)
+async def test_no_interleaving_leaves_anything_behind(world: Sim, strategy: Strategy) -> None:
+    await everything(world, strategy)
+
+    assert_ended_in_order(world)
 
 
 @case("B7")

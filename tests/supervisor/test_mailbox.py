@@ -169,7 +169,7 @@ async def test_under_block_send_nowait_refuses_and_keeps_nothing(world: Sim) -> 
     ("overflow", "kept", "evicted"),
     [(Overflow.DROP_OLDEST, [3, 4], [1, 2]), (Overflow.DROP_NEWEST, [1, 2], [3, 4]), (Overflow.DEAD_LETTER, [1, 2], [3, 4])],
 )
-@seeds(5)
+@seeds(200)
 async def test_a_full_mailbox_evicts_by_policy_and_never_blocks(
     world: Sim, overflow: Overflow, kept: list[int], evicted: list[int]
 ) -> None:
@@ -186,7 +186,7 @@ async def test_a_full_mailbox_evicts_by_policy_and_never_blocks(
 
 
 @pytest.mark.parametrize("overflow", DROPPING)
-@seeds(5)
+@seeds(200)
 async def test_what_comes_back_after_a_crash_is_not_evicted_for_want_of_room(world: Sim, overflow: Overflow) -> None:
     """A message once accepted is not thrown out because others came while it was in hand."""
     out: list[int] = []
@@ -253,7 +253,7 @@ async def test_closing_ends_a_reader_that_waits(world: Sim) -> None:
     assert world.times("told") == [0]
 
 
-@seeds(5)
+@seeds(200)
 async def test_what_is_given_back_to_a_closed_mailbox_is_evicted(world: Sim) -> None:
     out: list[tuple[int, str]] = []
     mailbox: Mailbox[int] = world.mailbox(3, on_evicted=lambda item, reason: out.append((item, reason)))
@@ -277,7 +277,7 @@ async def occupied(mailbox: Mailbox[int]) -> AsyncIterator[None]:
         yield
 
 
-@seeds(5)
+@seeds(200)
 async def test_a_second_reader_at_the_same_time_is_refused(world: Sim) -> None:
     mailbox: Mailbox[int] = world.mailbox(3)
     async with occupied(mailbox):
@@ -286,7 +286,7 @@ async def test_a_second_reader_at_the_same_time_is_refused(world: Sim) -> None:
                 pass
 
 
-@seeds(5)
+@seeds(200)
 async def test_done_twice_is_an_error_not_a_count(world: Sim) -> None:
     mailbox: Mailbox[int] = world.mailbox(3)
     mailbox.send_nowait(1)

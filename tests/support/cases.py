@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 import attrs
@@ -16,7 +17,41 @@ import attrs
 F = TypeVar("F", bound=Callable[..., object])
 
 SEEDS: Final = 200
-"""Schedules that a case is run under, at least, by ``@seeds``; `OTHERWISE` excepted."""
+"""Schedules that every test of a case is run under, at least, by ``@seeds``; `UNSEEDED` excepted."""
+
+PURE = "pure functions: no task, so no order of tasks"
+PROCESS = "a process of its own: the operating system and the real clock decide, no seed can"
+WHOLE = "a whole service, its broker included: too slow for 200 lives; test_reconfigure.py proves the rules under seeds"
+MEASURED = "it measures time or memory"
+OWN = "it chooses its schedules itself"
+CANCELLATION = "supervisor/test_conformance_cancellation.py"
+UNSEEDED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "supervisor/test_backoff.py": PURE,
+        "supervisor/test_intensity.py": PURE,
+        "supervisor/test_spec.py": PURE,
+        "supervisor/test_config.py": PURE,
+        "supervisor/test_conformance_rules.py::test_the_defaults_are_otps_but_for_elixirs_limit": PURE,
+        "supervisor/test_shipped_bugs.py::test_max_restarts_is_a_number_of_restarts_and_period_s_a_number_of_seconds": PURE,
+        "supervisor/test_shipped_bugs.py::test_jitter_is_a_share_of_the_delay_not_a_constant": PURE,
+        "supervisor/test_shipped_bugs.py::test_a_delay_never_exceeds_the_cap_whatever_the_jitter": PURE,
+        "supervisor/test_cli.py": PROCESS,
+        "supervisor/test_reload_process.py": PROCESS,
+        "supervisor/test_stuck_for_real.py": "a child that swallows every cancellation never lets the virtual clock jump",
+        "supervisor/test_shipped_bugs.py::"
+        "test_a_process_whose_every_child_crashes_exits_with_a_failure_and_does_not_wait_for_its_deadline": PROCESS,
+        "actors/test_reload_process.py": PROCESS,
+        "actors/test_reload.py": WHOLE,
+        "supervisor/test_scale.py": MEASURED,
+        "supervisor/test_shipped_bugs.py::test_an_ended_instances_arguments_are_let_go": MEASURED,
+        "supervisor/test_mailbox_model.py": OWN + ": whatever Hypothesis draws, one task after the other",
+        f"{CANCELLATION}::test_cancelled_at_any_step_of_a_busy_life_it_ends_in_order": OWN + ": one for each step",
+        f"{CANCELLATION}::test_cancelled_at_any_step_of_any_scenario_it_ends_in_order": OWN + ": three for each step",
+        f"{CANCELLATION}::test_cancelled_at_any_step_of_any_tree_it_ends_in_order": OWN + ": thousands",
+        f"{CANCELLATION}::test_the_same_seed_gives_the_same_life_a_hundred_times": OWN + ": one, a hundred times",
+    }
+)
+"""A file, or a test of it: why one schedule is enough, or all there is."""
 
 
 @attrs.frozen
@@ -66,8 +101,8 @@ CASES: Final = (
     Case("D7", "Consecutive failures are a second limit; Escalate goes past both."),
     Case("D8", "Pools stop in parallel and know no automatic shutdown."),
 )
-OTHERWISE: Final = frozenset({"A17", "O1", "O6", "D5", "B8"})
-"""Cases in which no order of tasks matters, and the one (B8) whose test must run each seed twice."""
+WITHOUT_ORDER: Final = frozenset({"A17", "O1", "O6", "D5", "B8"})
+"""Cases in which no order of tasks matters, and the one (B8) whose test must run a seed many times: all their tests may be unseeded."""
 
 
 def case(*ids: str) -> Callable[[F], F]:
@@ -85,6 +120,11 @@ class Proof:
     file: str
     test: str
     seeds: int | None
+
+    @property
+    def unseeded(self) -> str | None:
+        """The entry of `UNSEEDED` that excuses it from running under seeds, if there is one."""
+        return next((name for name in (self.file, f"{self.file}::{self.test}") if name in UNSEEDED), None)
 
     @property
     def sentence(self) -> str:
