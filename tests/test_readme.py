@@ -39,6 +39,7 @@ def test_the_sections_stand_in_the_order_a_reader_needs_them() -> None:
     expected = [
         "Two commands",
         "A service in ten lines",
+        "Commands",
         "What is guaranteed",
         "What is not",
         "On a real broker",
