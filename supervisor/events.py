@@ -80,15 +80,6 @@ class ChildStuck:
 
 
 @attrs.frozen
-class DeadLettered:
-    """A message nobody will handle was set aside. `where` it was, and the machine-readable `reason`."""
-
-    where: str
-    reason: str
-    item: object = attrs.field(repr=False)
-
-
-@attrs.frozen
 class SupervisorStopped:
     """The supervisor at `path` and everything below it is gone.
 
@@ -128,7 +119,6 @@ Event: TypeAlias = (
     | GroupRestart
     | IntensityExceeded
     | ChildStuck
-    | DeadLettered
     | SupervisorStopped
     | LoopBlocked
     | LoopFree

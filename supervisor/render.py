@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-from .events import ChildExited, ChildStarted, ChildStuck, DeadLettered, GroupRestart, IntensityExceeded, SupervisorStopped
+from .events import ChildExited, ChildStarted, ChildStuck, GroupRestart, IntensityExceeded, SupervisorStopped
 from .redact import HIDDEN, is_secret, redact
 from .restart import ExitKind, leaves
 
@@ -152,7 +152,6 @@ _EVENT_LEVELS: Final[Mapping[type, Level]] = MappingProxyType(
     {
         ChildStarted: "debug",
         GroupRestart: "warning",
-        DeadLettered: "warning",
         IntensityExceeded: "critical",
         ChildStuck: "error",
     },

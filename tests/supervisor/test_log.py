@@ -19,7 +19,6 @@ from tars.supervisor import (
     ChildExited,
     ChildStarted,
     ChildStuck,
-    DeadLettered,
     Escalate,
     ExitKind,
     GroupRestart,
@@ -188,11 +187,17 @@ def test_a_full_disk_is_said_once_on_the_stream_and_hurts_nobody(start: Configur
     assert "[Errno 28] No space left on device" == lines(stream)[1]["error"]
 
 
-def test_a_stream_that_fails_or_is_closed_hurts_nobody(start: Configure) -> None:
-    for stream in (Gone(), io.StringIO()):
-        start(stream)
+@pytest.mark.parametrize("stream", [Gone(), io.StringIO()], ids=["its reader has gone", "closed"])
+def test_a_stream_that_fails_hurts_nobody_and_the_file_gets_every_line(start: Configure, tmp_path: Path, stream: io.StringIO) -> None:
+    path = tmp_path / "x.log"
+    start(stream, file=path)
+    if type(stream) is io.StringIO:
         stream.close()
-        structlog.get_logger().error("x")
+    log = structlog.get_logger()
+    log.error("x")
+    log.error("y")
+
+    assert ["x", "y"] == [json.loads(line)["event"] for line in path.read_text().splitlines()]
 
 
 # -- what a line may hold -------------------------------------------------------------------------
@@ -403,7 +408,6 @@ EXITED = {"actor": "root/a", "incarnation": 3, "ran_s": 1.235, "in_start": False
             ChildStuck("root/a", 1, 2.0, "task a"),
             ("error", "child_stuck", {"actor": "root/a", "incarnation": 1, "since_cancel_s": 2.0, "stack": "task a"}),
         ),
-        (DeadLettered("root/a", "crashed", b"payload"), ("warning", "dead_lettered", {"where": "root/a", "reason": "crashed"})),
         (
             SupervisorStopped("root", "shutdown", 0.1),
             ("info", "supervisor_stopped", {"actor": "root", "reason": "shutdown", "took_s": 0.1}),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio._core._run as trio_run
 
 from support.sim import (
     CLOCK_HOOK,
@@ -32,7 +33,10 @@ from tars.supervisor import Mailbox
 
 
 def test_trio_still_has_the_names_that_the_simulation_leans_on() -> None:
+    flag, shuffles_by = SCHEDULER_HOOKS
     require_hooks()
+
+    assert (bool, random.Random) == (type(getattr(trio_run, flag)), type(getattr(trio_run, shuffles_by)))
 
 
 @pytest.mark.parametrize("missing", SCHEDULER_HOOKS)

@@ -15,7 +15,6 @@ from tars.supervisor import (
     ChildExited,
     ChildStarted,
     ChildStuck,
-    DeadLettered,
     ExitKind,
     GroupRestart,
     IntensityExceeded,
@@ -86,8 +85,6 @@ def words_of(event: object) -> str:
             words = f"gives up: {event.child_id} passed the limit of {event.limit}"
         case ChildStuck():
             words = f"is stuck: still there {_seconds(event.since_cancel_s)} after its cancellation"
-        case DeadLettered():
-            words = f"{event.item!r} becomes a dead letter: {event.reason}"
         case SupervisorStopped():
             took = f", in {_seconds(event.took_s)}" if event.took_s else ""
             words = f"has stopped, with everything below it: {event.reason}{took}"

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 import tars.actors.contracts
 from support.contract_table import AUTO, CONTRACTS
 from support.contract_values import events
-from tars.actors.contracts import DecodeError, Envelope, Reason, decode, decode_json, encode, prepare, structure, unstructure, wrap_now
+from tars.actors import subscribe
+from tars.actors.contracts import DecodeError, Envelope, Reason, decode, decode_json, encode, structure, unstructure, wrap_now
 from tars.actors.contracts.fields import ABSENT_WHEN_NONE
 from tars.actors.contracts.llm import LLMRequest
+from tars.actors.definition import define
 
 EACH = pytest.mark.parametrize("cls", CONTRACTS, ids=lambda cls: cls.__name__)
 
@@ -125,7 +127,13 @@ def test_an_event_is_read_from_its_envelope_and_bare_alike(cls: type) -> None:
 
 @EACH
 def test_a_contract_can_be_a_handler_s_annotation(cls: type) -> None:
-    prepare(cls)
+    def handles(event: Any) -> None:
+        del event
+
+    handles.__annotations__["event"] = cls
+    (subscription,) = define("subject", subscribe("in")(handles)).subscriptions
+
+    assert cls is subscription.event_type
 
 
 def test_a_wrong_field_deep_inside_is_named_with_its_whole_path() -> None:
