@@ -29,6 +29,7 @@ from .mqtt.ledger import Ledger
 from .mqtt.letters import Letters
 from .mqtt.link_state import Filters, LinkState
 from .mqtt.outgoing import Outgoing
+from .mqtt.recorder import Recorder
 from .mqtt.requests import Requests
 from .mqtt.subscription import Subscription
 from .mqtt.topics import Matcher
@@ -45,6 +46,7 @@ class Estate:
     emit: Callable[[Any], None]
     window: DoneWindow
     table: InFlight
+    recorder: Recorder
     to_store: Mailbox[StoreItem]
     letters: Letters
     outbox: Mailbox[Outgoing]
@@ -64,11 +66,13 @@ class Estate:
     def make(cls, config: ServiceConfig, definitions: Sequence[ActorDefinition], emit: Callable[[Any], None]) -> Estate:
         """A new one, in line with `config`."""
         window = DoneWindow(config.dedup.ttl_s, config.dedup.max_entries)
-        table = InFlight(functools.partial(_settled, window, structlog.get_logger()), first_serial=secrets.randbits(64))
+        recorder = Recorder(window, trio.current_time)
+        settled = functools.partial(_settled, window, structlog.get_logger())
+        table = InFlight(settled, record=recorder.record, first_serial=secrets.randbits(64))
         to_store: Mailbox[StoreItem] = Mailbox(math.inf)
         letters = Letters(to_store, table, emit)
         outbox: Mailbox[Outgoing] = Mailbox(config.mqtt.outbox, on_evicted=functools.partial(_unsent, letters))
-        estate = cls(emit=emit, window=window, table=table, to_store=to_store, letters=letters, outbox=outbox)
+        estate = cls(emit=emit, window=window, recorder=recorder, table=table, to_store=to_store, letters=letters, outbox=outbox)
         estate.adapt(config, definitions)
         return estate
 
@@ -80,6 +84,7 @@ class Estate:
         self.window.ttl_s, self.window.max_entries = config.dedup.ttl_s, config.dedup.max_entries
         self.outbox.resize(config.mqtt.outbox)
         wanted = {definition.name: definition for definition in definitions}
+        self.recorder.switch(durable=config.dedup.durable)
         before = {each for box in self.boxes.values() for each in box.subscriptions}
         for name in [name for name in self.boxes if name not in wanted]:
             self._drop(self.boxes.pop(name))

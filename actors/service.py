@@ -2,6 +2,7 @@
 
     root                one_for_one
     ├── store           dead letters on disk
+    ├── recording       the dedup window on disk; only if durable
     ├── watch           notices a blocked event loop
     └── service         rest_for_one
         ├── broker      only if embedded
@@ -42,6 +43,7 @@ from .mqtt.handler import HandlerPorts, handler
 from .mqtt.health import HealthTopic
 from .mqtt.heartbeat import Beats, heartbeat
 from .mqtt.store import store
+from .mqtt.recording import recording
 from .mqtt.transport import ConnectSettings, TlsSettings, Transport
 from .service_config import ServiceConfig, read_service_config
 
@@ -109,7 +111,8 @@ def _tree(config: ServiceConfig, definitions: Sequence[ActorDefinition], estate:
         ],
         strategy=Strategy.REST_FOR_ONE,
     )
-    return SupervisorSpec("root", [_store(config, estate), _watch(estate), service], reload=functools.partial(_reload, estate, transport))
+    state = [_store(config, estate), *_recording(config, estate)]
+    return SupervisorSpec("root", [*state, _watch(estate), service], reload=functools.partial(_reload, estate, transport))
 
 
 def _store(config: ServiceConfig, estate: Estate) -> ChildSpec:
@@ -126,6 +129,14 @@ def _store(config: ServiceConfig, estate: Estate) -> ChildSpec:
 
 def _watch(estate: Estate) -> ChildSpec:
     return ChildSpec("watch", functools.partial(watch_loop, estate.loop_state), shutdown_s=BRUTAL, made_from="watch")
+
+def _recording(config: ServiceConfig, estate: Estate) -> list[ChildSpec]:
+    if not config.dedup.durable:
+        return []
+    on_state = functools.partial(estate.health.report, "dedup window")
+    start = functools.partial(recording, config.service.state_dir, estate.recorder, on_state=on_state)
+    return [ChildSpec("recording", start, made_from=config.service.state_dir)]
+
 
 
 def _broker(config: ServiceConfig) -> list[ChildSpec]:
@@ -154,7 +165,12 @@ def _handler(config: ServiceConfig, definition: ActorDefinition, estate: Estate)
 
 def _pipeline(estate: Estate) -> list[ChildSpec]:
     to_dedup = DedupPorts(
-        table=estate.table, window=estate.window, arrivals=estate.arrivals, admitted=estate.admitted, letters=estate.letters
+        table=estate.table,
+        window=estate.window,
+        usable=estate.recorder.usable,
+        arrivals=estate.arrivals,
+        admitted=estate.admitted,
+        letters=estate.letters,
     )
     to_dispatch = DispatchPorts(
         table=estate.table,

@@ -125,8 +125,8 @@ def _check_service(config: Config, service: ServiceSettings) -> None:
 def _check_dedup(config: Config, dedup: DedupSettings) -> None:
     if not isinstance(dedup, DedupSettings):
         return
-    if dedup.durable:
-        config.problem("dedup.durable", "true is not available yet")
+    if dedup.durable and dedup.ttl_s == 0:
+        config.problem("dedup.durable", "means nothing without dedup.ttl_s")
     if dedup.ttl_s > 0 and dedup.max_entries == 0:
         config.problem("dedup.max_entries", "must be > 0 while dedup.ttl_s is; ttl_s = 0 switches deduplication off")
 

@@ -6,6 +6,8 @@ A crash loses nothing: what it held goes back to its mailbox, and doing a delive
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import attrs
 import trio
 
@@ -29,6 +31,7 @@ class DedupPorts:
 
     table: InFlight
     window: DoneWindow
+    usable: Callable[[], Awaitable[None]]  # returns when what was done is known, and what will be can be recorded
     arrivals: Mailbox[Delivery]
     admitted: Mailbox[Delivery]
     letters: Letters
@@ -39,6 +42,8 @@ async def dedup(ports: DedupPorts, *, task_status: trio.TaskStatus[None]) -> Non
     task_status.started()
     async with ports.arrivals.custody() as custody:
         while True:
+            await custody.wait()
+            await ports.usable()
             for taken in await custody.receive(BATCH):
                 custody.begin(taken)
                 if taken.attempt > MAX_ATTEMPTS:

@@ -11,6 +11,7 @@ packet came by; packet ids mean nothing on another one.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -40,6 +41,7 @@ class Delivery:
     admitted: bool = False
     dispatched: bool = False
     recorded: bool = True  # retained deliveries pass dedup: they are neither looked up nor recorded
+    noted: bool = False  # its record was asked for
     _document: Any = None
     _unreadable: DecodeError | None = None
     _read: bool = False
@@ -71,10 +73,14 @@ class InFlight:
 
     Serials count from `first_serial`: in ids that leave the process, two processes must not mean two things by one.
     """
+    `record(delivery, on_written)` is asked, once, about each that would settle now: True when it must be written down first,
+    and `on_written` will be called when it is.
+
 
     on_settled: Callable[[Delivery], None]
     changed: Pulse = attrs.field(factory=Pulse, init=False)  # something was settled, or an ack is ready
     qos0: int = attrs.field(default=0, init=False)
+    record: Callable[[Delivery, Callable[[], None]], bool] = attrs.field(default=lambda *_: False, kw_only=True)
     _live: set[Delivery] = attrs.field(factory=set, init=False)
     _by_key: dict[str, Delivery] = attrs.field(factory=dict, init=False)
     _unacknowledged: dict[int, Delivery] = attrs.field(factory=dict, init=False)  # by packet id, in this session
@@ -200,6 +206,11 @@ class InFlight:
         self.changed.beat()
 
 
+        if not delivery.noted:
+            delivery.noted = True
+            if self.record(delivery, functools.partial(self.release, delivery)):
+                self.hold(delivery)
+                return
 def _same_message(one: Inbound, other: Inbound) -> bool:
     """All that a redelivery leaves as it was."""
     return (one.topic, one.payload, one.user_properties) == (other.topic, other.payload, other.user_properties)

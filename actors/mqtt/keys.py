@@ -49,6 +49,11 @@ def key_of(delivery: Delivery) -> str:
     return f"{inbound.topic}|#{delivery.serial}"
 
 
+def is_lasting(delivery: Delivery) -> bool:
+    """Would another process give it the same key? Not where `key_of` found nothing to know it by, nor to a retained one."""
+    return not delivery.inbound.retain and not delivery.key.endswith(f"|#{delivery.serial}")
+
+
 def bounded(key: str) -> str:
     """`key` itself, or of a long one the beginning and a digest: keys are kept by the hundred thousand, and logged."""
     if len(key) <= MAX_KEY_CHARS:

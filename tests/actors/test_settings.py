@@ -226,7 +226,7 @@ def test_the_embedded_broker_needs_no_url(tmp_path: Path) -> None:
         (SERVICE + ACTOR + "[mqtt]\nurl = 'mqtts://h'\ntls.ca_file = 'no/such.pem'\n", "mqtt.tls.ca_file: there is no file no/such.pem"),
         (GOOD + "[heartbeat]\ninterval_s = 0.5\n", "heartbeat.interval_s: expected a number >= 1"),
         (GOOD + "[heartbeat]\ndeadline_s = 0\n", "heartbeat.deadline_s: expected a number > 0"),
-        (GOOD + "[dedup]\ndurable = true\n", "dedup.durable: true is not available yet"),
+        (GOOD + "[dedup]\ndurable = true\nttl_s = 0\n", "dedup.durable: means nothing without dedup.ttl_s"),
         (GOOD + "[dedup]\nttl_s = -1\n", "dedup.ttl_s: expected a number >= 0"),
         (GOOD + "[dedup]\nmax_entries = 0\n", "dedup.max_entries: must be > 0 while dedup.ttl_s is"),
         (GOOD + "[store]\nmax_dead_letters = 0\n", "store.max_dead_letters: expected an integer >= 1"),
@@ -278,7 +278,7 @@ def test_mistakes_of_all_tables_stand_in_one_report(tmp_path: Path) -> None:
         [broker]
         embedded = 1
         [dedup]
-        durable = true
+        durable = "yes"
         [heartbeat]
         interval_s = 0
         [actors.a]

@@ -1,8 +1,8 @@
 """A whole service on the broker in memory, in virtual time: ``async with running(Echo) as world: ...``.
 
-It is the tree that `wire` builds and a process would run, with three differences. The store keeps its letters in memory, and
-nobody watches the event loop: both work in threads, and the mock clock jumps while a thread works. The heartbeat is off
-unless the config says otherwise, so that only what a test does happens.
+It is the tree that `wire` builds and a process would run, with differences. The store keeps its letters in memory, nobody watches
+the event loop, and a durable dedup window is written in place: these work in threads, and the mock clock jumps while a thread
+works. The heartbeat is off unless the config says otherwise, so that only what a test does happens.
 
 Laws: every wait wakes on what happens, never polls, and gives up after `PATIENCE_S` of virtual time. Use it with the
 ``autojump_clock`` fixture.
@@ -28,7 +28,9 @@ from tars.actors.mqtt.dead_letter import DeadLetter, StoreItem, ToStore
 from tars.actors.mqtt.memory import MemoryBroker, MemoryTransport
 from tars.actors.mqtt.memory_watch import Published
 from tars.actors.mqtt.pulse import Pulse
+from tars.actors.mqtt.recording import OpenWindow
 from tars.actors.mqtt.transport import Transport
+from tars.actors.mqtt.window_file import open_window
 from tars.actors.service import rewire, wire
 from tars.actors.service_config import ServiceConfig
 from tars.actors.settings import (
@@ -94,10 +96,14 @@ class Seen:
 
 @attrs.define(eq=False)
 class MemoryStore:
-    """The store's actor, without a disk. While `fault` says something it does not work, for that reason."""
+    """The store's actor, without a disk. While `fault` says something it does not work, for that reason.
+
+    `open_window` opens the durable dedup window, which is on disk all the same.
+    """
 
     letters: list[DeadLetter] = attrs.field(factory=list)
     fault: str | None = None
+    open_window: OpenWindow = open_window
     changed: Pulse = attrs.field(factory=Pulse, init=False)
 
     def fail(self, fault: str) -> None:
@@ -370,6 +376,8 @@ def _adapted(spec: SupervisorSpec, store: MemoryStore, ports: Mapping[str, Chang
         elif child.id == "store":
             assert isinstance(child.start, functools.partial)
             children.append(attrs.evolve(child, start=functools.partial(store.start, *child.start.args, **child.start.keywords)))
+        elif child.id == "recording" and store is not None:
+            children.append(attrs.evolve(child, start=functools.partial(child.start, open_window=store.open_window, elsewhere=at_once)))
         elif child.id != "watch":
             children.append(_with_ports(child, ports[child.id]) if child.id in ports else child)
     return attrs.evolve(spec, children=children)
@@ -378,3 +386,9 @@ def _adapted(spec: SupervisorSpec, store: MemoryStore, ports: Mapping[str, Chang
 def _with_ports(child: ChildSpec, change: Change) -> ChildSpec:
     assert isinstance(child.start, functools.partial)
     return attrs.evolve(child, start=functools.partial(child.start.func, *map(change, child.start.args), **child.start.keywords))
+async def at_once(work: Callable[[], T]) -> T:
+    """What would be done in a thread is done here: the mock clock would not wait for it."""
+    await trio.lowlevel.checkpoint()
+    return work()
+
+
