@@ -45,8 +45,8 @@ class Estate:
 
     emit: Callable[[Any], None]
     window: DoneWindow
-    table: InFlight
     recorder: Recorder
+    table: InFlight
     to_store: Mailbox[StoreItem]
     letters: Letters
     outbox: Mailbox[Outgoing]
@@ -82,9 +82,9 @@ class Estate:
         A removed actor's mailbox is closed: what it holds becomes dead letters.
         """
         self.window.ttl_s, self.window.max_entries = config.dedup.ttl_s, config.dedup.max_entries
+        self.recorder.switch(durable=config.dedup.durable)
         self.outbox.resize(config.mqtt.outbox)
         wanted = {definition.name: definition for definition in definitions}
-        self.recorder.switch(durable=config.dedup.durable)
         before = {each for box in self.boxes.values() for each in box.subscriptions}
         for name in [name for name in self.boxes if name not in wanted]:
             self._drop(self.boxes.pop(name))

@@ -42,8 +42,8 @@ from .mqtt.embedded import embedded_broker
 from .mqtt.handler import HandlerPorts, handler
 from .mqtt.health import HealthTopic
 from .mqtt.heartbeat import Beats, heartbeat
-from .mqtt.store import store
 from .mqtt.recording import recording
+from .mqtt.store import store
 from .mqtt.transport import ConnectSettings, TlsSettings, Transport
 from .service_config import ServiceConfig, read_service_config
 
@@ -127,9 +127,6 @@ def _store(config: ServiceConfig, estate: Estate) -> ChildSpec:
     return ChildSpec("store", start, made_from=(config.service.state_dir, config.store))
 
 
-def _watch(estate: Estate) -> ChildSpec:
-    return ChildSpec("watch", functools.partial(watch_loop, estate.loop_state), shutdown_s=BRUTAL, made_from="watch")
-
 def _recording(config: ServiceConfig, estate: Estate) -> list[ChildSpec]:
     if not config.dedup.durable:
         return []
@@ -137,6 +134,9 @@ def _recording(config: ServiceConfig, estate: Estate) -> list[ChildSpec]:
     start = functools.partial(recording, config.service.state_dir, estate.recorder, on_state=on_state)
     return [ChildSpec("recording", start, made_from=config.service.state_dir)]
 
+
+def _watch(estate: Estate) -> ChildSpec:
+    return ChildSpec("watch", functools.partial(watch_loop, estate.loop_state), shutdown_s=BRUTAL, made_from="watch")
 
 
 def _broker(config: ServiceConfig) -> list[ChildSpec]:

@@ -71,16 +71,16 @@ class Work:
 class InFlight:
     """See the module. `on_settled` is told of each settled delivery, before it is acknowledged.
 
-    Serials count from `first_serial`: in ids that leave the process, two processes must not mean two things by one.
-    """
     `record(delivery, on_written)` is asked, once, about each that would settle now: True when it must be written down first,
     and `on_written` will be called when it is.
 
+    Serials count from `first_serial`: in ids that leave the process, two processes must not mean two things by one.
+    """
 
     on_settled: Callable[[Delivery], None]
+    record: Callable[[Delivery, Callable[[], None]], bool] = attrs.field(default=lambda *_: False, kw_only=True)
     changed: Pulse = attrs.field(factory=Pulse, init=False)  # something was settled, or an ack is ready
     qos0: int = attrs.field(default=0, init=False)
-    record: Callable[[Delivery, Callable[[], None]], bool] = attrs.field(default=lambda *_: False, kw_only=True)
     _live: set[Delivery] = attrs.field(factory=set, init=False)
     _by_key: dict[str, Delivery] = attrs.field(factory=dict, init=False)
     _unacknowledged: dict[int, Delivery] = attrs.field(factory=dict, init=False)  # by packet id, in this session
@@ -193,6 +193,11 @@ class InFlight:
     def _settle_if_due(self, delivery: Delivery) -> None:
         if not delivery.dispatched or delivery.outstanding or delivery.debts or delivery not in self._live:
             return
+        if not delivery.noted:
+            delivery.noted = True
+            if self.record(delivery, functools.partial(self.release, delivery)):
+                self.hold(delivery)
+                return
         self.on_settled(delivery)
         self._acks += delivery.tokens
         self._remove(delivery)
@@ -206,11 +211,6 @@ class InFlight:
         self.changed.beat()
 
 
-        if not delivery.noted:
-            delivery.noted = True
-            if self.record(delivery, functools.partial(self.release, delivery)):
-                self.hold(delivery)
-                return
 def _same_message(one: Inbound, other: Inbound) -> bool:
     """All that a redelivery leaves as it was."""
     return (one.topic, one.payload, one.user_properties) == (other.topic, other.payload, other.user_properties)

@@ -376,19 +376,19 @@ def _adapted(spec: SupervisorSpec, store: MemoryStore, ports: Mapping[str, Chang
         elif child.id == "store":
             assert isinstance(child.start, functools.partial)
             children.append(attrs.evolve(child, start=functools.partial(store.start, *child.start.args, **child.start.keywords)))
-        elif child.id == "recording" and store is not None:
+        elif child.id == "recording":
             children.append(attrs.evolve(child, start=functools.partial(child.start, open_window=store.open_window, elsewhere=at_once)))
         elif child.id != "watch":
             children.append(_with_ports(child, ports[child.id]) if child.id in ports else child)
     return attrs.evolve(spec, children=children)
 
 
-def _with_ports(child: ChildSpec, change: Change) -> ChildSpec:
-    assert isinstance(child.start, functools.partial)
-    return attrs.evolve(child, start=functools.partial(child.start.func, *map(change, child.start.args), **child.start.keywords))
 async def at_once(work: Callable[[], T]) -> T:
     """What would be done in a thread is done here: the mock clock would not wait for it."""
     await trio.lowlevel.checkpoint()
     return work()
 
 
+def _with_ports(child: ChildSpec, change: Change) -> ChildSpec:
+    assert isinstance(child.start, functools.partial)
+    return attrs.evolve(child, start=functools.partial(child.start.func, *map(change, child.start.args), **child.start.keywords))
