@@ -165,7 +165,7 @@ class _Session:
         while True:
             if filters.wanted():
                 await self._subscribe(link)
-            elif unwanted := filters.unwanted():
+            elif unwanted := filters.give_up():
                 await link.unsubscribe(unwanted)
                 filters.drop(unwanted)
             else:  # looked at both without a wait in between: no change is missed

@@ -138,9 +138,9 @@ class Context:
         name = self._voice.registry.topic_of(reply) if "/" not in reply and self._knows(reply) else reply
         reply_filter = self._voice.renames.get(name, name)
         request_id = uuid.uuid4().hex
-        with self._voice.requests.open(request_id, reply_filter) as pending:
+        with self._voice.requests.open(request_id, reply_filter) as pending, self._voice.filters.asking(reply_filter):
             with trio.move_on_after(timeout_s):
-                await self._voice.filters.ensure(reply_filter)
+                await self._voice.filters.holding(reply_filter)
                 await self.publish(event_type, data, topic=topic, correlation_id=request_id)
                 await pending.answered.wait()
             if pending.answered.is_set():

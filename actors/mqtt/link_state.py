@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
 
 import attrs
 
 from .pulse import Pulse
 from .topics import validate_filter
+
+IDLE_REPLIES: Final = 16
+"""Reply filters nobody waits on that stay subscribed: the next request is spared a round trip. Every message is matched to each."""
 
 
 @attrs.define(eq=False)
@@ -50,9 +56,10 @@ class Filters:
     """
 
     static: Mapping[str, int]  # the actors' own: filter -> QoS
-    replies: dict[str, None] = attrs.field(factory=dict, init=False)
+    replies: dict[str, None] = attrs.field(factory=dict, init=False)  # the one used last stands last
     held: dict[str, int] = attrs.field(factory=dict, init=False)  # on the present connection: filter -> QoS asked for
     changed: Pulse = attrs.field(factory=Pulse, init=False)
+    _asking: Counter[str] = attrs.field(factory=Counter, init=False)  # requests under way, by their reply filter
     _kept: dict[str, None] = attrs.field(factory=dict, init=False)  # held on an earlier connection: the session may have them still
 
     def want(self, static: Mapping[str, int], renewed: Collection[str] = ()) -> None:
@@ -63,15 +70,18 @@ class Filters:
         self.static = static
         self.changed.beat()
 
-    def unwanted(self) -> list[str]:
-        """What the connection or its session holds and nobody needs any more."""
+    def give_up(self) -> list[str]:
+        """What the connection or its session holds and nobody needs any more. From now on it does not count as held."""
         holds = dict.fromkeys([*self.held, *self._kept])
-        return [topic_filter for topic_filter in holds if topic_filter not in self.static and topic_filter not in self.replies]
+        unwanted = [topic_filter for topic_filter in holds if topic_filter not in self.static and topic_filter not in self.replies]
+        for topic_filter in unwanted:
+            self._kept[topic_filter] = None
+            self.held.pop(topic_filter, None)
+        return unwanted
 
     def drop(self, filters: list[str]) -> None:
         """The broker no longer has these for us."""
         for topic_filter in filters:
-            self.held.pop(topic_filter, None)
             self._kept.pop(topic_filter, None)
 
     def wanted(self) -> list[tuple[str, int]]:
@@ -89,11 +99,26 @@ class Filters:
         self._kept.update(dict.fromkeys(self.held))
         self.held.clear()
 
-    async def ensure(self, topic_filter: str) -> None:
-        """Return when the present connection holds `topic_filter`, subscribing it as a reply filter if need be."""
-        if topic_filter not in self.replies:  # also when an actor subscribes it: the dispatcher looks here for who waits
-            validate_filter(topic_filter)
-            self.replies[topic_filter] = None
-            self.changed.beat()
+    @contextmanager
+    def asking(self, topic_filter: str) -> Iterator[None]:
+        """Hold `topic_filter` as a reply filter inside the block, and as one of the last `IDLE_REPLIES` after it."""
+        validate_filter(topic_filter)
+        self.replies.pop(topic_filter, None)
+        self.replies[topic_filter] = None  # also when an actor subscribes it: the dispatcher looks here for who waits
+        self._asking[topic_filter] += 1
+        self.changed.beat()
+        try:
+            yield
+        finally:
+            self._asking[topic_filter] -= 1
+            if not self._asking[topic_filter]:
+                del self._asking[topic_filter]
+            idle = [reply for reply in self.replies if reply not in self._asking]
+            for reply in idle[:-IDLE_REPLIES]:
+                del self.replies[reply]
+                self.changed.beat()
+
+    async def holding(self, topic_filter: str) -> None:
+        """Return when the present connection holds `topic_filter`."""
         while topic_filter not in self.held:
             await self.changed.wait()

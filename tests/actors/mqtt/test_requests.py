@@ -14,6 +14,7 @@ from support.service import CLIENT, Seen, World, running
 from tars.actors import Actor, Context, TooSlow, subscribe
 from tars.actors.mqtt.dead_letter import Why
 from tars.actors.mqtt.events import HandlerFailed, LinkUp, MessageUnmatched
+from tars.actors.mqtt.link_state import IDLE_REPLIES, Filters
 from tars.actors.mqtt.memory_watch import Published
 from tars.supervisor import ChildExited
 
@@ -223,3 +224,54 @@ async def test_two_new_reply_filters_while_the_broker_is_slow_to_answer_are_both
         await world.settled()
 
         assert (["one", "two"], []) == (sorted(seen.items), world.events_of(HandlerFailed))
+
+
+# -- reply filters come and go --------------------------------------------------------------------
+
+
+async def test_a_reply_topic_of_its_own_for_each_request_leaves_a_few_subscriptions_behind_and_no_more(_virtual: MockClock) -> None:
+    seen = Seen()
+
+    @subscribe("in")
+    async def asks(event: dict[str, Any], ctx: Context) -> None:
+        reply = await ctx.request("test.ask", event, topic="ask", reply=f"answer/{event['n']}", timeout_s=5.0)
+        seen.add(reply.data["n"])
+
+    async with running(asks, config={"health": {"enabled": False}}) as world:
+        for n in range(100):
+            await world.deliver("in", {"n": n})
+            question = orjson.loads((await world.published("ask", n + 1))[-1].payload)
+            await world.deliver(f"answer/{n}", {"n": n}, envelope_id=question["id"])
+            await seen.until(n + 1)
+        await world.settled()
+
+        assert [*range(100)] == seen.items
+        assert {"in", *(f"answer/{n}" for n in range(100 - IDLE_REPLIES, 100))} == set(world.broker.sessions[CLIENT].subscriptions)
+
+
+async def test_a_filter_asked_on_again_while_it_is_being_given_up_is_subscribed_again_before_the_question(_virtual: MockClock) -> None:
+    filters = Filters({})
+    filters.held["answer/0"] = 0
+    with filters.asking("answer/0"):
+        held = filters.wanted()
+    for n in range(1, IDLE_REPLIES + 1):
+        with filters.asking(f"answer/{n}"):
+            pass
+    given_up = filters.give_up()  # the UNSUBSCRIBE is on its way
+    with filters.asking("answer/0"), trio.move_on_after(1) as too_early:
+        await filters.holding("answer/0")
+    filters.drop(given_up)
+
+    assert ([], ["answer/0"], True) == (held, given_up, too_early.cancelled_caught)
+
+
+async def test_requests_on_one_filter_at_once_share_it_until_the_last_is_over() -> None:
+    filters = Filters({})
+    with filters.asking("answer"):
+        with filters.asking("answer"):
+            pass
+        for n in range(IDLE_REPLIES * 2):
+            with filters.asking(f"answer/{n}"):
+                pass
+
+        assert "answer" in filters.replies
