@@ -30,6 +30,7 @@ from .mqtt.letters import Letters
 from .mqtt.link_state import Filters, LinkState
 from .mqtt.outgoing import Outgoing
 from .mqtt.recorder import Recorder
+from .mqtt.replay import UnderWay
 from .mqtt.requests import Requests
 from .mqtt.subscription import Subscription
 from .mqtt.topics import Matcher
@@ -60,6 +61,7 @@ class Estate:
     filters: Filters = attrs.field(factory=lambda: Filters({}))
     matcher: Matcher[Subscription] = attrs.field(factory=Matcher)
     alarm: Alarm = attrs.field(factory=Alarm)
+    replays: UnderWay = attrs.field(factory=UnderWay)
     boxes: dict[str, ActorBox] = attrs.field(factory=dict)
 
     @classmethod

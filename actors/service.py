@@ -8,7 +8,8 @@
         ├── broker      only if embedded
         ├── handlers    one_for_one, one child per actor in the config
         ├── pipeline    rest_for_one: dedup, dispatcher
-        └── link        one_for_all: connection, heartbeat      last up (handlers are ready), first to stop
+        ├── link        one_for_all: connection, heartbeat      up when handlers are ready, stops before them
+        └── replay      dead letters that were asked for again
 
 The link starts when everything behind it can take messages and stops first; it drains. A link failure restarts
 the link only. Mailboxes, the in-flight table and the ledgers belong to the `estate` and outlive every incarnation.
@@ -43,6 +44,7 @@ from .mqtt.handler import HandlerPorts, handler
 from .mqtt.health import HealthTopic
 from .mqtt.heartbeat import Beats, heartbeat
 from .mqtt.recording import recording
+from .mqtt.replay import ReplayPorts, replay
 from .mqtt.store import store
 from .mqtt.transport import ConnectSettings, TlsSettings, Transport
 from .service_config import ServiceConfig, read_service_config
@@ -108,6 +110,7 @@ def _tree(config: ServiceConfig, definitions: Sequence[ActorDefinition], estate:
             SupervisorSpec("handlers", [_handler(config, definition, estate) for definition in definitions]),
             SupervisorSpec("pipeline", _pipeline(estate), strategy=Strategy.REST_FOR_ONE),
             SupervisorSpec("link", _link(config, estate, transport), strategy=Strategy.ONE_FOR_ALL, backoff=config.mqtt.backoff.policy),
+            _replay(config, estate),
         ],
         strategy=Strategy.REST_FOR_ONE,
     )
@@ -224,6 +227,19 @@ def _link(config: ServiceConfig, estate: Estate, transport: Transport) -> list[C
         )
         link.append(ChildSpec("heartbeat", functools.partial(heartbeat, beats), made_from=(config.heartbeat, config.client_id)))
     return link
+
+
+def _replay(config: ServiceConfig, estate: Estate) -> ChildSpec:
+    ports = ReplayPorts(
+        table=estate.table,
+        boxes=estate.boxes,
+        admitted=estate.admitted,
+        outbox=estate.outbox,
+        to_store=estate.to_store,
+        under_way=estate.replays,
+        emit=estate.emit,
+    )
+    return ChildSpec("replay", functools.partial(replay, config.service.state_dir, ports), made_from=config.service.state_dir)
 
 
 def connect_settings(config: ServiceConfig, health_topic: HealthTopic) -> ConnectSettings:

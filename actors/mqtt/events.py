@@ -135,6 +135,24 @@ class DeadLettered:
 
 
 @attrs.frozen
+class DeadLetterReplayed:
+    """The replay of dead letter number `letter` is over; `outcome` as in `dead_letter.Outcome`."""
+
+    letter: int
+    outcome: str
+    direction: str
+    topic: str
+    actor: str
+    subscription: str
+    message_id: str
+
+    @property
+    def level(self) -> str:
+        """What did not go well is worth a look."""
+        return "info" if self.outcome in {"handled", "sent"} else "warning"
+
+
+@attrs.frozen
 class DrainEnded:
     """The link has stopped taking messages. `unsettled` deliveries were left for the broker to send again."""
 

@@ -42,6 +42,8 @@ class Delivery:
     dispatched: bool = False
     recorded: bool = True  # retained deliveries pass dedup: they are neither looked up nor recorded
     noted: bool = False  # its record was asked for
+    dead_letters: int = 0  # how many were made of it, and of what was said while it was handled
+    on_settled: Callable[[Delivery], None] | None = None  # of a replayed dead letter: whoever holds it until then
     _document: Any = None
     _unreadable: DecodeError | None = None
     _read: bool = False
@@ -102,6 +104,14 @@ class InFlight:
         self._live.add(delivery)
         return delivery
 
+    def again(self, inbound: Inbound, key: str, message_id: str, on_settled: Callable[[Delivery], None]) -> Delivery:
+        """Enter a message that no connection brought: a dead letter that is replayed. Dedup neither stops nor records it."""
+        self._serial += 1
+        delivery = Delivery(inbound, self._serial, key, message_id, admitted=True, recorded=False, on_settled=on_settled)
+        self.qos0 += inbound.qos == 0
+        self._live.add(delivery)
+        return delivery
+
     def rejoin(self, inbound: Inbound, epoch: int) -> bool:
         """Is `inbound` a message this process has already, sent again because its PUBACK never went out?
 
@@ -125,8 +135,11 @@ class InFlight:
         self._unacknowledged.pop(packet_id, None)
 
     def will_come_again(self, delivery: Delivery) -> bool:
-        """Does the broker still hold it for us? Only what came at QoS 1 in the present session, and is not acknowledged."""
-        return any(self._unacknowledged.get(packet_id) is delivery for _, packet_id in delivery.tokens)
+        """Does the broker still hold it for us? Only what came at QoS 1 in the present session, and is not acknowledged.
+
+        A replayed dead letter comes again too, from the store.
+        """
+        return delivery.on_settled is not None or any(self._unacknowledged.get(packet_id) is delivery for _, packet_id in delivery.tokens)
 
     def undispatched(self) -> list[Delivery]:
         """What has arrived and been handed to nobody yet."""
@@ -199,6 +212,8 @@ class InFlight:
                 self.hold(delivery)
                 return
         self.on_settled(delivery)
+        if delivery.on_settled is not None:
+            delivery.on_settled(delivery)
         self._acks += delivery.tokens
         self._remove(delivery)
 

@@ -40,6 +40,8 @@ class Letters:
     def outbound(self, outgoing: Outgoing, why: Why, error: BaseException | str) -> None:
         """`outgoing` will not be sent. It counts as settled once the letter is stored."""
         message = outgoing.message
+        if outgoing.delivery is not None:
+            outgoing.delivery.dead_letters += 1
         letter = DeadLetter(
             why=why,
             direction="out",
@@ -73,6 +75,7 @@ class Letters:
             message_id=delivery.message_id,
             user_properties=inbound.user_properties,
         )
+        delivery.dead_letters += 1
         self.table.hold(delivery)
         self._send(letter, lambda: self.table.release(delivery))
 

@@ -23,6 +23,8 @@ class LastRetained:
 
     def handled(self, work: Work) -> None:
         """The actor handled `work` with success."""
+        if work.delivery.on_settled is not None:
+            return  # a replayed dead letter: what came after it is newer
         inbound = work.delivery.inbound
         place = (inbound.topic, work.subscription.id)
         if place not in self._last and not inbound.retain:

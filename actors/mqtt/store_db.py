@@ -56,6 +56,8 @@ _REPLAY: Final = (
 _UPGRADES: Final = ((_SCHEMA, _INDEX), _REPLAY)  # at n: from schema n to n + 1
 _INSERT: Final = f"INSERT INTO dead_letter ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - our names
 _SELECT: Final = f"SELECT id, {', '.join(COLUMNS)} FROM dead_letter ORDER BY id"  # noqa: S608 - our names
+# In one statement, so of one moment: another program may be making the file.
+_HEADER: Final = "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_application_id, pragma_user_version"
 _OLDEST: Final = "DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter ORDER BY id LIMIT ?)"
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
@@ -73,7 +75,7 @@ def open_database(path: Path) -> sqlite3.Connection:
         version = identify(database, path)
         check(database, path)
         if version < SCHEMA_VERSION:
-            _upgrade(database, version)
+            _upgrade(database)
         # Nothing has been written before this line unless the file was empty, or of an older program.
         database.execute("PRAGMA journal_mode = WAL")
         # FULL: every commit waits for the disk. With NORMAL a WAL is only synced at a checkpoint, and a power cut would
@@ -94,9 +96,7 @@ def refuse_abandoned(path: Path) -> None:
 
 def identify(database: sqlite3.Connection, path: Path) -> int:
     """The schema's version of a database of ours, 0 of an empty one. Reads only. Raises `StoreError`, sqlite3.Error."""
-    application_id = _number(database, "PRAGMA application_id")
-    version = _number(database, "PRAGMA user_version")
-    tables = _number(database, "SELECT count(*) FROM sqlite_master")
+    application_id, version, tables = database.execute(_HEADER).fetchone()
     if (application_id, version, tables) == (0, 0, 0):
         return 0
     if application_id != APPLICATION_ID:
@@ -104,7 +104,7 @@ def identify(database: sqlite3.Connection, path: Path) -> int:
     if version > SCHEMA_VERSION:
         text = f"{path} was written by a newer version of this program (schema {version}, this one knows {SCHEMA_VERSION})"
         raise StoreError(f"{text}. It is left as it is: update this program, or move the file away", retry_after_s=DAMAGED_RETRY_S)
-    return version
+    return int(version)
 
 
 def check(database: sqlite3.Connection, path: Path) -> None:
@@ -114,10 +114,11 @@ def check(database: sqlite3.Connection, path: Path) -> None:
         raise refusal(path, f"is damaged ({' '.join(str(verdict).split())})")
 
 
-def _upgrade(database: sqlite3.Connection, version: int) -> None:
+def _upgrade(database: sqlite3.Connection) -> None:
     """All or nothing; a new file before it becomes a WAL one: so its header says at all times whose it is."""
     try:
         database.execute("BEGIN IMMEDIATE")
+        version = _number(database, "PRAGMA user_version")  # once more: another program may have been faster
         for statement in chain.from_iterable(_UPGRADES[version:]):
             database.execute(statement)
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -88,6 +88,7 @@ def test_the_tree_is_the_one_of_the_design() -> None:
             ("handlers", Strategy.ONE_FOR_ONE, ["echo"]),
             ("pipeline", Strategy.REST_FOR_ONE, ["dedup", "dispatcher"]),
             ("link", Strategy.ONE_FOR_ALL, ["connection", "heartbeat"]),
+            "replay",
         ],
     )
 
@@ -97,7 +98,7 @@ def test_the_tree_is_the_one_of_the_design() -> None:
 def test_the_heartbeat_and_the_embedded_broker_are_there_when_asked_for() -> None:
     spec = tree(config(heartbeat=HeartbeatSettings(enabled=False), broker=BrokerSettings(embedded=True)))
 
-    assert ["broker", "handlers", "pipeline", "link"] == [child.id for child in find(spec, "service").children]  # type: ignore[union-attr]
+    assert ["broker", "handlers", "pipeline", "link", "replay"] == [child.id for child in find(spec, "service").children]  # type: ignore[union-attr]
     assert ("link", Strategy.ONE_FOR_ALL, ["connection"]) == shape(find(spec, "service/link"))
 
 

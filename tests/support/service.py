@@ -311,19 +311,23 @@ async def running(
     broker: MemoryBroker | None = None,
     transport: Callable[[MemoryBroker], Transport] = MemoryTransport,
     store: MemoryStore | None = None,
+    state_dir: Path | None = None,
     ports: Mapping[str, Change] | None = None,
     up: bool = True,
 ) -> AsyncIterator[World]:
     """Run a service of these actors (classes or functions, each named like it, in lower case).
 
     `config` and `actors`: the tables of the config that are not as by default, the latter by actor. `ports`: by the id of a
-    child, what gives its ports from those it would have: how a fault gets in. `up`: wait for the link.
+    child, what gives its ports from those it would have: how a fault gets in. `up`: wait for the link. With a `state_dir` the
+    store is the real one, on disk, and replays come from it: not for virtual time, which jumps while a thread works.
     """
     world = World(broker or MemoryBroker(), store or MemoryStore())
+    if state_dir is not None:
+        config = {**(config or {}), "service": {**(config or {}).get("service", {}), "state_dir": state_dir}}
     world.transport = transport(world.broker)
     service = wire(*_read(uses, config or {}, actors or {}), transport=world.transport, emit=world.emit)
     world.estate = service.estate
-    spec = _adapted(service.spec, world.store, ports or {})
+    spec = _adapted(service.spec, None if state_dir is not None else world.store, ports or {})
     async with trio.open_nursery() as nursery:
         world.supervisor = await nursery.start(functools.partial(world.run, spec))
         try:
@@ -367,18 +371,18 @@ def _config(tables: Tables, actors: Mapping[str, ActorSettings]) -> ServiceConfi
     )
 
 
-def _adapted(spec: SupervisorSpec, store: MemoryStore, ports: Mapping[str, Change]) -> SupervisorSpec:
-    """The same tree, with the store in memory, without the watch, and with the ports a test wants."""
+def _adapted(spec: SupervisorSpec, store: MemoryStore | None, ports: Mapping[str, Change]) -> SupervisorSpec:
+    """The same tree, with the store in memory (None: on disk), without the watch, and with the ports a test wants."""
     children: list[ChildSpec | SupervisorSpec] = []
     for child in spec.children:
         if isinstance(child, SupervisorSpec):
             children.append(_adapted(child, store, ports))
-        elif child.id == "store":
+        elif child.id == "store" and store is not None:
             assert isinstance(child.start, functools.partial)
             children.append(attrs.evolve(child, start=functools.partial(store.start, *child.start.args, **child.start.keywords)))
-        elif child.id == "recording":
+        elif child.id == "recording" and store is not None:
             children.append(attrs.evolve(child, start=functools.partial(child.start, open_window=store.open_window, elsewhere=at_once)))
-        elif child.id != "watch":
+        elif child.id != "watch" and (child.id != "replay" or store is None):
             children.append(_with_ports(child, ports[child.id]) if child.id in ports else child)
     return attrs.evolve(spec, children=children)
 
