@@ -7,13 +7,18 @@ no timeout of its own: `trio.fail_after` is the caller's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import attrs
 import trio
 
+from tars.actors.contracts import DecodeError, Envelope, decode, decode_envelope, decode_json
+
 from .memory_session import Loss, Message, Session
 from .topics import matches, validate_filter
 from .transport import Outbound, UserProperties
+
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -33,6 +38,24 @@ class Published:
     expires_s: int | None = None
     code: int = 0
     will: bool = False
+
+    @property
+    def envelope(self) -> Envelope | None:
+        """The envelope around it; None for a raw message."""
+        try:
+            return decode_envelope(self.payload)
+        except DecodeError:
+            return None
+
+    @property
+    def data(self) -> Any:  # JSON
+        """What is in the envelope; of a raw message its JSON. Raises `DecodeError` for what is no JSON."""
+        envelope = self.envelope
+        return decode_json(self.payload) if envelope is None else envelope.data
+
+    def read(self, cls: type[T]) -> T:
+        """What a subscriber annotated with `cls` would get. Raises `DecodeError`."""
+        return decode(self.payload, cls).event
 
 
 @attrs.frozen

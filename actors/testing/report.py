@@ -1,0 +1,50 @@
+"""What a wait that is not fulfilled says: what was published instead, what failed, what is under way. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import orjson
+
+from tars.actors.mqtt.dead_letter import DeadLetter
+from tars.actors.mqtt.events import HandlerFailed
+from tars.actors.mqtt.memory_watch import Published
+
+_SHOWN: Final = 10
+_CHARS: Final = 200
+
+
+class Unfulfilled(AssertionError):
+    """What the test waited for did not happen. The message says what did."""
+
+
+def report(published: Sequence[Published], letters: Sequence[DeadLetter], failures: Sequence[HandlerFailed], unacked: Sequence[str]) -> str:
+    """Several lines, newest last."""
+    sections = (
+        ("published", [_publication(each) for each in published]),
+        ("dead letters", [f"{each.why.value}  {each.topic}  {each.error}" for each in letters]),
+        ("failures", [f"{each.actor.rpartition('/')[2]}  {each.topic or each.subscription}  {_said(each.error)}" for each in failures]),
+        ("received and not acknowledged", list(unacked)),
+    )
+    return "\n".join(line for title, entries in sections for line in _section(title, entries))
+
+
+def _section(title: str, entries: Sequence[str]) -> Iterable[str]:
+    if not entries:
+        yield f"{title}: nothing"
+        return
+    yield f"{title}: {len(entries)}" + (f", the last {_SHOWN}:" if len(entries) > _SHOWN else "")
+    yield from (f"  {entry[:_CHARS]}" for entry in entries[-_SHOWN:])
+
+
+def _publication(published: Published) -> str:
+    envelope = published.envelope
+    refused = f"  (refused: {published.code:#x})" if published.code >= 0x80 else ""
+    if envelope is not None:
+        return f"{published.topic}  {envelope.type}  {orjson.dumps(envelope.data).decode()}{refused}"
+    return f"{published.topic}  {published.payload!r}{refused}"
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
