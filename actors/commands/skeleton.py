@@ -76,45 +76,35 @@ use = "$module:$cls"
 greeting = "Hello"
 """)
 
-_TEST: Final = Template('''"""The service of $name.toml, whole, on a broker in memory."""
+_TEST: Final = Template('''"""The service of $name.toml, whole, on a broker of the test's own."""
 
 from pathlib import Path
 
-import attrs
-import trio
-from tars.actors.contracts import Envelope
-from tars.actors.loading import load_actors
-from tars.actors.service import wire
-from tars.actors.service_config import read_service_config
-from tars.actors.testing import MemoryBroker, MemoryTransport, Published, decode, event
-from tars.supervisor import Config, SupervisorSpec, supervise
+from tars.actors.testing import Why, in_virtual_time, running
+
+from $module import Visitor
 
 CONFIG = Path(__file__).with_name("$name.toml")
+with_real = False  # True: the same tests on a Mosquitto, started for each; it has to be installed
 
 
-def tree(broker: MemoryBroker, state_dir: Path) -> SupervisorSpec:
-    config = Config.load(CONFIG, {"MQTT_URL": "mqtt://memory"})  # a broker of its own is not wanted
-    settings = read_service_config(config)
-    settings = attrs.evolve(settings, service=attrs.evolve(settings.service, state_dir=state_dir))
-    return wire(settings, load_actors(config, settings.actors), transport=MemoryTransport(broker)).spec
+@in_virtual_time
+async def test_a_visitor_is_greeted() -> None:
+    async with running(CONFIG, with_real=with_real) as service:
+        await service.deliver("$name/front/visitor", Visitor("Ada"))
+        (greeting,) = await service.wait_published("$name/greeting")
+
+    assert greeting.data == {"text": "Hello, Ada!", "door": "front"}
 
 
-async def greeting_of(visitor: dict[str, str], state_dir: Path) -> Published:
-    broker = MemoryBroker()
-    with trio.fail_after(5):
-        async with trio.open_nursery() as nursery:
-            supervisor = await nursery.start(supervise, tree(broker, state_dir), print)
-            await broker.wait_subscribed("$name/+/visitor")
-            broker.deliver("$name/front/visitor", event("$name.visitor", visitor))
-            (greeting,) = await broker.wait_published("$name/greeting")
-            await supervisor.stop()
-    return greeting
+@in_virtual_time
+async def test_a_visitor_without_a_name_is_a_dead_letter() -> None:
+    async with running(CONFIG, with_real=with_real) as service:
+        await service.deliver_raw("$name/front/visitor", {"nam": "Ada"})
+        (letter,) = await service.wait_dead_letters()
 
-
-def test_a_visitor_is_greeted(tmp_path: Path) -> None:
-    greeting = trio.run(greeting_of, {"name": "Ada"}, tmp_path)
-
-    assert decode(greeting, Envelope).data == {"text": "Hello, Ada!", "door": "front"}
+    assert letter.why is Why.UNDECODABLE
+    assert service.published == []
 ''')
 
 _README: Final = Template("""# $name
@@ -127,7 +117,7 @@ tars run $name.toml                                           # Ctrl-C stops it;
 tars sub $name.toml '$name/#'                                 # in another terminal: what travels
 tars pub $name.toml $name.visitor '{"name": "Ada"}' --topic $name/front/visitor
 tars logs var/$name.log                                       # what happened; --crashes, --story ID
-python -m pytest                                              # the test, without a broker
+python -m pytest                                              # its tests, in virtual time, without a broker
 ```
 
 `$module.py` is the actor, `$name.toml` its config, `test_$module.py` its test.

@@ -61,7 +61,10 @@ async def test_what_it_wrote_runs_on_the_embedded_broker(made: Made) -> None:
     assert (made.folder / "var" / f"{NAME}.log").is_file()
 
 
-def test_its_test_passes(made: Made) -> None:
+@pytest.mark.parametrize("with_real", [False, True])
+def test_its_tests_pass_in_memory_and_on_a_real_broker(made: Made, with_real: bool) -> None:
+    file = made.folder / "test_door_bell.py"
+    file.write_text(file.read_text().replace("with_real = False", f"with_real = {with_real}"))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-W", "error", "-W", "ignore:'AbstractChildWatcher':DeprecationWarning"],
         cwd=made.folder,
@@ -71,7 +74,7 @@ def test_its_test_passes(made: Made) -> None:
     )
 
     assert 0 == done.returncode, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
+    assert "2 passed" in done.stdout
 
 
 def test_what_is_there_is_not_overwritten(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
