@@ -6,6 +6,7 @@ It is imported only when it is called, or listed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ from .log import configure
 from .log_command import logs
 from .process import BAD_CONFIG
 from .process import run as run_process
-from .reload import Wanted
+from .reload import Wanted, hangups_later
 from .spec import SupervisorSpec
 from .terminal import Terminal, ending_quietly, silence
 
@@ -110,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
     given = sys.argv[1:] if arguments is None else list(arguments)
-    commands(given, entry_points(group=COMMANDS))(args=given, prog_name="tars")
+    with hangups_later() if given[:1] == ["run"] else contextlib.nullcontext():
+        commands(given, entry_points(group=COMMANDS))(args=given, prog_name="tars")
 
 
 def commands(arguments: Sequence[str], added: Iterable[EntryPoint]) -> typer.Typer:

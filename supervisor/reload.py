@@ -45,6 +45,22 @@ Reload: TypeAlias = Callable[[SupervisorSpec], Wanted]
 
 
 @contextlib.contextmanager
+def hangups_later() -> Iterator[None]:
+    """A SIGHUP waits until `hangups` listens; one that nobody has listened to by the end of the block is forgotten.
+
+    Put it around all that a process does: what it imports on its way takes a second, and the signal's default is the end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        if signal.SIGHUP in signal.sigpending():
+            signal.sigwait({signal.SIGHUP})
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
 def hangups_harmless() -> Iterator[None]:
     """While nobody listens a SIGHUP means nothing, rather than the end of the process. Put it around `trio.run`."""
     before = signal.signal(signal.SIGHUP, lambda *_: None)
@@ -56,8 +72,9 @@ def hangups_harmless() -> Iterator[None]:
 
 @contextlib.contextmanager
 def hangups() -> Iterator[AsyncIterator[int]]:
-    """Each SIGHUP from now on; those that come while one is dealt with count as one."""
+    """Each SIGHUP from now on, and one that waits; those that come while one is dealt with count as one."""
     with trio.open_signal_receiver(signal.SIGHUP) as receiver:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         yield receiver
 
 

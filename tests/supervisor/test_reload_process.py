@@ -12,6 +12,7 @@ import pytest
 
 from support.cases import case
 from support.process import Child, gated, service, toml
+from tars.supervisor.reload import hangups_later
 
 APP = '''
 """A tree whose children stand in the file: ``[children.NAME] version, fate``."""
@@ -265,3 +266,44 @@ async def test_a_stop_in_the_middle_of_a_reload_ends_both(tmp_path: Path) -> Non
         assert 0 == await child.exited()
     assert ["the service is stopping"] == [line["error"] for line in child.events("reload_failed")]
     assert "" == child.stderr
+
+
+# -- before anybody listens -----------------------------------------------------------------------
+
+HUNG_UP = """
+
+import os, pathlib, signal
+
+pathlib.Path("service.toml").write_text(pathlib.Path("next.toml").read_text())
+os.kill(os.getpid(), signal.SIGHUP)
+"""
+"""What stands at the end of a module while it is imported: the file changes, and somebody says so."""
+
+
+@case("B9")
+async def test_a_hangup_while_the_service_is_still_being_imported_waits_and_is_heard(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP + HUNG_UP)
+    (tmp_path / "next.toml").write_text(toml(tables(a=1, b=1)))
+    async with service(tmp_path, tables(a=1)) as child:
+        told = await child.event("reloaded")
+
+        assert ["root/b"] == told["started"]
+        assert await stopped_cleanly(child)
+    assert 1 == len(child.events("reloaded"))
+
+
+@case("B9")
+async def test_a_hangup_on_the_way_to_a_refusal_does_not_change_the_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP + HUNG_UP)
+    (tmp_path / "next.toml").write_text("")
+    async with service(tmp_path, tables(more={"no_such_table": {"x": 1}})) as child:
+        assert 2 == await child.exited()
+    assert "no_such_table: unknown table" in child.stderr
+
+
+def test_a_hangup_that_nobody_listened_to_is_forgotten_and_the_next_means_what_it_did() -> None:
+    with hangups_later():
+        signal.raise_signal(signal.SIGHUP)
+
+        assert {signal.SIGHUP} == signal.sigpending()
+    assert (set(), set()) == (signal.sigpending(), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
