@@ -149,6 +149,7 @@ class Connector:
             with trio.CancelScope(shield=True):  # waits for nothing outside
                 self._callbacks = await self._nursery.start(self._run, callback_tree(self._estate), _OF_THE_CALLBACKS)
                 self._link = await self._nursery.start(self._run, link_tree(self._estate, self.transport), _OF_THE_LINK)
+            self._nursery.start_soon(self._estate.early.wait)
             self._token = trio.lowlevel.current_trio_token()
             try:
                 yield
@@ -175,7 +176,8 @@ class Connector:
         with trio.move_on_after(0 if self._failure else self.drain_s):
             while estate.statistics().queued:
                 await estate.moved.wait()
-            await estate.table.wait_empty()
+            while len(estate.table) > len(estate.early):  # what is held stays with the broker
+                await estate.table.changed.wait()
         await self._link.stop()
         self._token = None
         estate.outbox.close("closed")
@@ -241,10 +243,16 @@ class Connector:
         return subscription
 
     async def ready(self) -> None:
-        """Return when the link is up and every callback has had what is retained on its topics. Waits for as long as it takes."""
+        """Return when the link is up and every callback has had what is retained on its topics. Waits for as long as it takes.
+
+        With a subscription made, it says that the first ones are: what the broker kept for others is no longer held for them.
+        """
         while True:
             await self._estate.link.wait_up()
-            if await catch_up(self._estate, list(self._estate.entries.values())):
+            entries = list(self._estate.entries.values())
+            if entries and self._estate.early.release():  # once around: the broker's window is open again
+                await catch_up(self._estate, entries)
+            if await catch_up(self._estate, entries):
                 return
 
     def _unsubscribe(self, entry: Entry) -> None:

@@ -16,6 +16,7 @@ import trio
 
 from tars.supervisor import Mailbox, Overflow
 
+from .connector_early import Early
 from .connector_parts import Calls, ConnectorStatistics, NotJson, PublishDropped, StatusTopic
 from .mqtt.box import ActorBox
 from .mqtt.dead_letter import StoreItem
@@ -95,6 +96,7 @@ class ConnectorEstate:
     arrivals: Mailbox[Delivery] = attrs.field(factory=lambda: Mailbox(math.inf), init=False)
     urgent: Mailbox[Outgoing] = attrs.field(factory=lambda: Mailbox(math.inf), init=False)
     table: InFlight = attrs.field(init=False)
+    early: Early = attrs.field(init=False)
     health: Health = attrs.field(factory=Health, init=False)
     link: LinkState = attrs.field(factory=LinkState, init=False)
     drain: Drain = attrs.field(factory=Drain, init=False)
@@ -113,6 +115,7 @@ class ConnectorEstate:
         self.table = InFlight(self._settled)
         self.outbox = Mailbox(self.options.mqtt.outbox, Overflow.DROP_OLDEST, on_evicted=self._unsent)
         self.letters = Letters(self.to_store, self.table, self.tell)
+        self.early = Early(self.table, self.options.mqtt.receive_maximum, self.tell)
 
     # -- out --------------------------------------------------------------------------------------
 
@@ -161,6 +164,10 @@ class ConnectorEstate:
             self._renewed.add(topic_filter)
         for subscription in box.subscriptions:
             self.matcher.add(subscription.template.filter, subscription)
+        for delivery in self.early.take(topic_filter):  # before anything that arrives from now on
+            self.table.owe(delivery, route.id)
+            mailbox.send_nowait(Work(delivery, route))
+            self.table.dispatch(delivery)
         self._want([topic_filter] if known else [])
         return entry
 
@@ -175,6 +182,8 @@ class ConnectorEstate:
         for marker in list(entry.wake):
             entry.passed(marker)
         self._want([])
+        if entry.route.template.filter not in self.filters.static:
+            self.early.give_up(entry.route.template.filter)
         return True
 
     def mark(self, entry: Entry) -> trio.Event:
@@ -232,6 +241,8 @@ class ConnectorEstate:
                 return  # told already, or wanted
             case MessageUnmatched(topic=topic) if topic.startswith(MARKER):
                 return  # its callback was removed meanwhile
+            case MessageUnmatched():
+                self._counts["unmatched"] += 1
             case HandlerFailed():
                 self._counts["failures"] += 1
             case Overflowed():
@@ -255,4 +266,6 @@ class ConnectorEstate:
             not_json=counts["not_json"],
             callback_failures=counts["failures"],
             missed=counts["missed"],
+            unmatched=counts["unmatched"],
+            held=len(self.early),
         )

@@ -69,7 +69,8 @@ class ConnectorStatistics:
     Every call of `publish` is in one of these: `sent` (at QoS 1: confirmed), `queued` (with what is sent and not confirmed yet),
     `overflowed` (the oldest of a full outbox), `closed` (before or after the block, or not sent by its end), `unsendable`
     (no topic, no JSON, QoS 2), `refused` (by the broker, or too large for it). `received` counts arrivals; `not_json`,
-    `callback_failures` and `missed` (too slow for too long) count calls of callbacks that did not happen, or failed.
+    `callback_failures` and `missed` (too slow for too long) count calls of callbacks that did not happen, or failed. `held` are
+    messages that came before their callback; `unmatched` is what came for none, and was acknowledged.
     """
 
     connected: bool
@@ -85,6 +86,8 @@ class ConnectorStatistics:
     not_json: int
     callback_failures: int
     missed: int
+    unmatched: int
+    held: int
 
 
 # -- the status topic -----------------------------------------------------------------------------

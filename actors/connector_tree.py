@@ -68,6 +68,7 @@ def link_tree(estate: ConnectorEstate, transport: Transport) -> SupervisorSpec:
         reply_filters=estate.filters.replies,
         letters=estate.letters,
         emit=estate.tell,
+        hold=estate.early.hold,
     )
     ports = Ports(
         transport=transport,

@@ -58,6 +58,7 @@ class DispatchPorts:
     letters: Letters
     emit: Callable[[object], None]
     alarm: Alarm = attrs.field(factory=Alarm)
+    hold: Callable[[Delivery], bool] = lambda _: False  # takes over what matches nothing, if it says so
 
 
 async def dispatcher(ports: DispatchPorts, *, task_status: trio.TaskStatus[None]) -> None:
@@ -92,6 +93,8 @@ def _dispatch(ports: DispatchPorts, delivery: Delivery) -> None:
         else:
             box.mailbox.send_nowait(work)
     if not wanted:
+        if ports.hold(delivery):
+            return
         ports.emit(MessageUnmatched(delivery.inbound.topic, delivery.message_id))
     ports.table.dispatch(delivery)
 

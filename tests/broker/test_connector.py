@@ -8,6 +8,7 @@ import attrs
 import orjson
 import pytest
 import trio
+import trio.testing
 
 from support.broker import Mosquitto
 from support.peer import Peer
@@ -15,7 +16,7 @@ from support.proxy import proxied
 from support.service import Seen
 from tars.actors import Connector
 from tars.actors.connector import LinkRefused
-from tars.actors.mqtt.events import HandlerFailed, LinkDown
+from tars.actors.mqtt.events import HandlerFailed, LinkDown, MessageUnmatched
 from tars.actors.settings import BackoffTable, HeartbeatSettings, MqttSettings
 
 PATIENCE_S = 10.0
@@ -154,6 +155,32 @@ async def test_a_broker_restart_loses_no_publish_and_no_subscription(protocol: s
     assert (50, 0) == (link.statistics().sent, link.statistics().overflowed)
     assert [("a/1", 1)] == first.seen.items
     assert [("b/1", 2)] == second.seen.items
+
+
+async def test_what_the_broker_kept_while_it_was_away_waits_for_the_callback(protocol: str) -> None:
+    before, after, told = Callback(), Callback(), Seen()
+    async with Mosquitto() as broker, Peer(broker.port) as peer:
+        async with connector(broker, protocol=protocol) as link:
+            await link.subscribe("a/#", before)
+            await ready(link)
+        for number in range(15):  # Mosquitto sends 20 before it waits for us
+            await peer.publish(f"a/{number}", str(number).encode(), qos=1)
+        async with connector(broker, protocol=protocol, emit=told.add) as link:
+            await ready(link)
+            with trio.fail_after(PATIENCE_S):
+                while link.statistics().received < 15:
+                    await trio.testing.wait_all_tasks_blocked(0.01)
+
+            assert 15 == link.statistics().held
+            await link.subscribe("a/#", after)
+            await after.until(15)
+            await ready(link)
+        async with connector(broker, protocol=protocol) as link:
+            await ready(link)
+
+    assert [(f"a/{number}", number) for number in range(15)] == after.seen.items
+    assert (0, 0) == (link.statistics().received, link.statistics().held)
+    assert [] == [event for event in told.items if isinstance(event, MessageUnmatched)]
 
 
 async def test_a_failing_callback_a_hanging_one_and_what_is_no_json_hurt_nobody(protocol: str) -> None:
