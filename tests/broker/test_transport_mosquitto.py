@@ -159,8 +159,10 @@ class Certificates:
         return str(self.directory / name)
 
     def make(self) -> None:
+        may_sign = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]  # Python 3.13 insists on it
         for authority in ("ca", "stranger"):
-            self._openssl("req", "-x509", "-subj", f"/CN={authority}", "-out", self.path(f"{authority}.pem"), *self._key(authority))
+            out = ["-out", self.path(f"{authority}.pem")]
+            self._openssl("req", "-x509", "-subj", f"/CN={authority}", *out, *may_sign, *self._key(authority))
         for name, alternative in (("broker", "DNS:localhost"), ("client", "DNS:client")):
             issuer = ["-CA", self.path("ca.pem"), "-CAkey", self.path("ca.key")]
             extensions = ["-addext", f"subjectAltName={alternative}", "-addext", "basicConstraints=critical,CA:FALSE"]
