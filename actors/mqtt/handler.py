@@ -14,8 +14,9 @@ import attrs
 import trio
 
 from tars.actors.contracts import DecodeError, Envelope, decode_document
-from tars.supervisor import Custody, ExitReason, ExitRequest, MailboxClosed, Taken, current, leaves, trap_exit
+from tars.supervisor import Custody, ExitReason, ExitRequest, MailboxClosed, Taken, current, trap_exit
 
+from .author_code import run_author, run_author_in_thread
 from .behaviour import Behaviour, Method, Tick
 from .box import ActorBox
 from .context import Context, Voice
@@ -152,7 +153,7 @@ class _Life:
         """Run `started`, `stopping` or a tick under the same limits as a message."""
         error: Exception | None = None
         with trio.CancelScope(deadline=self._deadline()) as scope:
-            error = await self._run(call, self._instance, Context(self._ports.voice, scope=scope))
+            error = await run_author(call, self._instance, Context(self._ports.voice, scope=scope))
         if scope.cancelled_caught:
             error = self._too_long()
         if error is not None:
@@ -212,7 +213,7 @@ class _Life:
             )
             with self._lines.of(ctx):
                 if method.is_async:
-                    error = await self._run(method.call, self._instance, event, ctx)
+                    error = await run_author(method.call, self._instance, event, ctx)
                 else:
                     scope.deadline = float("inf")
                     error = await self._call_in_thread(method, event, ctx, work, taken)
@@ -223,47 +224,17 @@ class _Life:
         else:
             self._ladder.failed(work, taken, attempt, error)
 
-    async def _run(self, call: Callable[..., Awaitable[object]], *arguments: object) -> Exception | None:
-        try:
-            await call(*arguments)
-        except SystemExit as leaving:
-            return _exited(leaving, leaving)
-        except BaseExceptionGroup as group:
-            exits, rest = group.split(SystemExit)
-            if rest is not None and not isinstance(rest, Exception):  # the word to stop: an exit on the way out is no news
-                raise rest from None
-            if exits is None:
-                return rest
-            error = _exited(leaves(exits)[0], group)
-            return error if rest is None else ExceptionGroup("and another", [error, rest])
-        except Exception as error:  # noqa: BLE001 - whatever the author's code raises, the ladder decides what follows
-            return error
-        return None
-
     async def _in_thread(
         self, overdue: Callable[[], None], call: Callable[..., object], *arguments: object
     ) -> tuple[Exception | None, bool]:
-        """Run a `def` in a worker thread: its error, and whether it took too long; then `overdue` was called.
+        """See `run_author_in_thread`. While the thread hangs, health says so."""
 
-        A thread cannot be stopped: we wait for it, shielded, since what it did is done and its result counts.
-        """
-        late = False
-
-        async def watch() -> None:
-            nonlocal late
-            await trio.sleep(self._ports.box.handler_timeout_s)
-            late = True
+        def on_late() -> None:
             self._ladder.report_health("a worker thread hangs")
             overdue()
 
-        async def in_thread() -> None:
-            await trio.to_thread.run_sync(call, *arguments, limiter=self._threads)
-
-        with trio.CancelScope(shield=True):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(watch)
-                error = await self._run(in_thread)
-                nursery.cancel_scope.cancel()
+        timeout_s = self._ports.box.handler_timeout_s
+        error, late = await run_author_in_thread(call, *arguments, timeout_s=timeout_s, on_late=on_late, limiter=self._threads)
         if late:
             self._ladder.report_health(None)
         return error, late
@@ -284,13 +255,6 @@ class _Life:
 
     def _too_long(self) -> TimeoutError:
         return TimeoutError(f"took longer than handler_timeout_s = {self._ports.box.handler_timeout_s:g} s")
-
-
-def _exited(leaving: BaseException, cause: BaseException) -> RuntimeError:
-    """For the ``sys.exit`` of a library that thinks it is a program: no reason to take the neighbours along."""
-    error = RuntimeError(f"called sys.exit({', '.join(map(repr, leaving.args))})")
-    error.__cause__ = cause
-    return error
 
 
 def _decode(work: Work, method: Method) -> tuple[Any, Envelope | None]:
