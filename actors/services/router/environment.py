@@ -62,9 +62,14 @@ ENVIRONMENT: Final[tuple[Override, ...]] = (
     *_integer("stream_hard_max_chars", "ROUTER_STREAM_HARD_MAX_CHARS"),
     *_phrases("wake_phrases", "ROUTER_WAKE_PHRASES", "WAKE_PHRASES"),
     Override("ROUTER_WAKE_WINDOW_SEC", ("settings", "wake_window_s"), number),
+    # The transcriber mutes the microphone by a variable of its own: one that is set for both keeps the two windows alike.
+    *(Override(name, ("settings", "response_window_s"), number) for name in ("ROUTER_RESPONSE_WINDOW_SEC", "TTS_RESPONSE_WINDOW_SEC")),
     _switch("ROUTER_WAKE_ACK_ENABLED", "wake_ack_enabled"),
-    # One text is one choice: before, the text was read and never spoken because the choices are never empty.
-    *_phrases("wake_ack_choices", "ROUTER_WAKE_ACK_CHOICES", "WAKE_ACK_CHOICES", "ROUTER_WAKE_ACK_TEXT"),
+    # One text is one choice: before, the text was read and never spoken because the choices are never empty. Blank ones are not set.
+    *(
+        Override(name, ("settings", "wake_ack_choices"), phrases)
+        for name in ("ROUTER_WAKE_ACK_CHOICES", "WAKE_ACK_CHOICES", "ROUTER_WAKE_ACK_TEXT")
+    ),
     *_text("wake_ack_style", "ROUTER_WAKE_ACK_STYLE"),
     *_text("wake_reprompt_text", "ROUTER_WAKE_REPROMPT_TEXT"),
     *_text("wake_interrupt_text", "ROUTER_WAKE_INTERRUPT_TEXT"),

@@ -111,6 +111,130 @@ def test_a_variable_beats_the_file_and_its_blank_rule_holds(tmp_path: Path, name
     assert value == getattr(read(tmp_path, {name: text}).settings, field)
 
 
+SWITCH: dict[str, object] = {"1": True, "yes": True, "0": False, "off": False}
+WORDS: dict[str, object] = {"At once.": "At once.", "": ""}
+
+# names (the first beats its aliases), place below the actor, what counts without any, texts and what they mean, texts out of the range
+TABLE: list[tuple[str, str, object, dict[str, object], list[str]]] = [
+    ("ONLINE_ANNOUNCE", "online_announce", True, SWITCH, ["maybe"]),
+    ("ONLINE_ANNOUNCE_TEXT", "online_text", "System online.", WORDS, []),
+    ("ROUTER_TTS_VOICE PIPER_VOICE", "tts_voice", "piper/en_US/amy", {"/v/x.onnx": "/v/x.onnx", "": "piper/en_US/amy"}, []),
+    ("ROUTER_LLM_TTS_STREAM", "llm_tts_stream", True, SWITCH, ["2"]),
+    ("ROUTER_STREAM_MIN_CHARS STREAM_MIN_CHARS", "stream_min_chars", 60, {"1": 1, "240": 240}, ["0", "241", "1.5"]),
+    ("ROUTER_STREAM_MAX_CHARS STREAM_MAX_CHARS", "stream_max_chars", 240, {"60": 60, "2000": 2000}, ["59", "2001"]),
+    ("ROUTER_STREAM_BOUNDARY_CHARS STREAM_BOUNDARY_CHARS", "stream_boundary_chars", ".!?;:", {"!?": "!?"}, ["", "a", ". "]),
+    ("ROUTER_STREAM_BOUNDARY_ONLY", "stream_boundary_only", True, SWITCH, ["x"]),
+    ("ROUTER_STREAM_HARD_MAX_CHARS", "stream_hard_max_chars", 2000, {"240": 240}, ["239", "100001"]),
+    ("ROUTER_WAKE_PHRASES WAKE_PHRASES", "wake_phrases", ("hey tars",), {"Hey Jarvis| ok tars|": ("hey jarvis", "ok tars"), "": ()}, []),
+    ("ROUTER_WAKE_WINDOW_SEC", "wake_window_s", 5.0, {"0.1": 0.1}, ["0", "-1", "nan", "inf"]),  # 8 unless the file says 5
+    ("ROUTER_RESPONSE_WINDOW_SEC TTS_RESPONSE_WINDOW_SEC", "response_window_s", 10.0, {"4.5": 4.5}, ["0", "-1"]),
+    ("ROUTER_WAKE_ACK_ENABLED", "wake_ack_enabled", True, SWITCH, ["x"]),
+    (
+        "ROUTER_WAKE_ACK_CHOICES WAKE_ACK_CHOICES ROUTER_WAKE_ACK_TEXT",
+        "wake_ack_choices",
+        ("Hmm?", "Huh?", "Yes?"),
+        {"Yes|No||": ("Yes", "No"), "At once.": ("At once.",), "": ("Hmm?", "Huh?", "Yes?"), "|": ("Hmm?", "Huh?", "Yes?")},
+        [],
+    ),
+    ("ROUTER_WAKE_ACK_STYLE", "wake_ack_style", "friendly", {"calm": "calm", "": "neutral"}, []),
+    ("ROUTER_WAKE_REPROMPT_TEXT", "wake_reprompt_text", "", WORDS, []),
+    ("ROUTER_WAKE_INTERRUPT_TEXT", "wake_interrupt_text", "", WORDS, []),
+    ("ROUTER_WAKE_RESUME_TEXT", "wake_resume_text", "", WORDS, []),
+    ("ROUTER_WAKE_CANCEL_TEXT", "wake_cancel_text", "", WORDS, []),
+    ("ROUTER_WAKE_TIMEOUT_TEXT", "wake_timeout_text", "", WORDS, []),
+    ("ROUTER_LIVE_MODE_DEFAULT", "live_mode_default", False, SWITCH, ["x"]),
+    ("ROUTER_LIVE_MODE_ENTER_PHRASE", "live_mode_enter_phrase", "enter live mode", WORDS, []),
+    ("ROUTER_LIVE_MODE_EXIT_PHRASE", "live_mode_exit_phrase", "exit live mode", WORDS, []),
+    ("ROUTER_LIVE_MODE_ENTER_ACK", "live_mode_enter_ack", "Live mode enabled.", WORDS, []),
+    ("ROUTER_LIVE_MODE_EXIT_ACK", "live_mode_exit_ack", "Live mode disabled.", WORDS, []),
+    ("ROUTER_LIVE_MODE_ACTIVE_HINT", "live_mode_active_hint", "Live mode is already active.", WORDS, []),
+    ("ROUTER_LIVE_MODE_INACTIVE_HINT", "live_mode_inactive_hint", "Live mode is already off.", WORDS, []),
+]
+TOPICS = {
+    "TOPIC_HEALTH_TTS": "system/health/tars-tts",
+    "TOPIC_HEALTH_STT": "system/health/tars-stt",
+    "TOPIC_HEALTH_ROUTER": "system/health/router",
+    "TOPIC_STT_FINAL": "stt/final",
+    "TOPIC_TTS_SAY": "tts/say",
+    "TOPIC_TTS_STATUS": "tts/status",
+    "TOPIC_LLM_REQUEST": "llm/request",
+    "TOPIC_LLM_RESPONSE": "llm/response",
+    "TOPIC_LLM_STREAM": "llm/stream",
+    "TOPIC_LLM_CANCEL": "llm/cancel",
+    "TOPIC_WAKE_EVENT": "wake/event",
+    "TOPIC_MOVEMENT_TEST": "movement/test",
+    "TOPIC_MOVEMENT_STOP": "movement/stop",
+    "TOPIC_MOVEMENT_STATUS": "movement/status",
+}
+OF_THE_ACTOR: list[tuple[str, str, object, dict[str, object], list[str]]] = [
+    ("ROUTER_QUEUE_MAXSIZE", "mailbox", 32, {"1": 1, "256": 256}, ["0", "x"]),
+    (
+        "ROUTER_QUEUE_OVERFLOW",
+        "overflow",
+        "dead_letter",
+        {"drop_oldest": "drop_oldest", "DROP_NEW": "drop_newest", "drop_newest": "drop_newest", "block": "block"},
+        ["drop", "1"],
+    ),
+    ("ROUTER_HANDLER_TIMEOUT", "handler_timeout_s", 30.0, {"0.5": 0.5}, ["0", "-1"]),
+]
+EVERY_NAME = [(name, *row[1:]) for row in TABLE for name in row[0].split()]
+
+
+@pytest.mark.parametrize(("field", "default"), [row[1:3] for row in TABLE])
+def test_without_a_variable_the_default_of_every_setting_counts(tmp_path: Path, field: str, default: object) -> None:
+    assert default == getattr(read(tmp_path, {}).settings, field)
+
+
+@pytest.mark.parametrize(("name", "field", "text", "value"), [(row[0], row[1], *good) for row in EVERY_NAME for good in row[3].items()])
+def test_every_name_sets_its_setting_up_to_the_ends_of_its_range(tmp_path: Path, name: str, field: str, text: str, value: object) -> None:
+    assert value == getattr(read(tmp_path, {name: text}).settings, field)
+
+
+@pytest.mark.parametrize(("name", "text"), [(row[0], bad) for row in (*EVERY_NAME, *OF_THE_ACTOR) for bad in row[4]])
+def test_what_is_out_of_the_range_is_refused_by_the_name_it_came_from(tmp_path: Path, name: str, text: str) -> None:
+    (line,) = mistakes(tmp_path, {name: text})
+
+    assert f"from the environment variable {name})" in line
+
+
+@pytest.mark.parametrize(("names", "field", "value"), [(row[0].split(), row[1], next(iter(row[3].values()))) for row in TABLE])
+def test_a_name_beats_its_aliases(tmp_path: Path, names: list[str], field: str, value: object) -> None:
+    row = next(row for row in TABLE if row[1] == field)
+    text = next(iter(row[3]))
+    ignored = dict.fromkeys(names[1:], "9")
+
+    assert value == getattr(read(tmp_path, ignored | {names[0]: text}).settings, field)
+
+
+@pytest.mark.parametrize(("name", "field", "default", "texts"), [row[:4] for row in OF_THE_ACTOR])
+def test_every_key_of_the_actor_itself_has_its_name(
+    tmp_path: Path, name: str, field: str, default: object, texts: Mapping[str, object]
+) -> None:
+    def value(environ: Mapping[str, str]) -> object:
+        found = getattr(read(tmp_path, environ).service.actors["router"], field)
+        return getattr(found, "value", found)
+
+    assert [default, default, *texts.values()] == [value({}), value({name: ""}), *(value({name: text}) for text in texts)]
+
+
+@pytest.mark.parametrize(("name", "topic"), TOPICS.items())
+def test_every_topic_has_its_name(tmp_path: Path, name: str, topic: str) -> None:
+    assert {} == dict(read(tmp_path, {name: " "}).definition.topics)
+    assert {topic: "my/own"} == dict(read(tmp_path, {name: " my/own "}).definition.topics)
+
+
+def test_the_tables_hold_every_variable_there_is() -> None:
+    listed = {*(name for name, *_ in EVERY_NAME), *(name for name, *_ in OF_THE_ACTOR), *TOPICS}
+
+    assert listed == {override.name for override in ENVIRONMENT}
+
+
+def test_one_text_to_acknowledge_with_counts_when_the_choices_are_left_blank(tmp_path: Path) -> None:
+    environ = {"ROUTER_WAKE_ACK_CHOICES": "", "WAKE_ACK_CHOICES": " ", "ROUTER_WAKE_ACK_TEXT": "At your service."}
+
+    assert ("At your service.",) == read(tmp_path, environ).settings.wake_ack_choices
+
+
 def test_the_name_beats_its_alias(tmp_path: Path) -> None:
     both = {"ROUTER_STREAM_MIN_CHARS": "10", "STREAM_MIN_CHARS": "20"}
 
