@@ -1,6 +1,7 @@
 """The command line: ``tars run``, ``check``, ``logs``, and what installed packages add. Exit code 2: the config, or the call, is wrong.
 
-A package adds a command by an entry point of the group ``tars.commands``: its name, and the function typer makes it of.
+A package adds a command by an entry point of the group ``tars.commands``: its name, and the function (or, for several
+under one word, the `Typer`) it is made of.
 It is imported only when it is called, or listed.
 """
 
@@ -129,7 +130,11 @@ def commands(arguments: Sequence[str], added: Iterable[EntryPoint]) -> typer.Typ
     known = sorted(added, key=lambda each: each.name)
     for each in [each for each in known if each.name == called] or known:
         try:
-            app.command(each.name)(each.load())
+            loaded = each.load()
+            if isinstance(loaded, typer.Typer):
+                app.add_typer(loaded, name=each.name)  # several, under one word
+            else:
+                app.command(each.name)(loaded)
         except (ImportError, AttributeError) as error:
             typer.echo(f"tars: the command {each.name} cannot be loaded: {error}", err=True)
     return app

@@ -28,7 +28,7 @@ class Sought:
     """Which letters are meant; what is left out takes every one. Several of a kind: any of them.
 
     `ids`: (first, last) pairs, both included. `actors`: a path and all below it, or the end of one. `topics`: filters.
-    Times in Unix epoch seconds, both included. `limit` 1 or more: the oldest so many.
+    Times in Unix epoch seconds, both included. `limit` 1 or more: the oldest so many. `newest`: none that came after this id.
     """
 
     ids: tuple[tuple[int, int], ...] = ()
@@ -38,6 +38,7 @@ class Sought:
     since: float | None = None
     until: float | None = None
     limit: int | None = None
+    newest: int | None = None
 
     @property
     def is_everything(self) -> bool:
@@ -103,6 +104,7 @@ def _ids(database: sqlite3.Connection, sought: Sought) -> tuple[str, Sequence[ob
         ("why = ?", [(each.value,) for each in sought.reasons]),
         ("at >= ?", [] if sought.since is None else [(sought.since,)]),
         ("at <= ?", [] if sought.until is None else [(sought.until,)]),
+        ("id <= ?", [] if sought.newest is None else [(sought.newest,)]),
     ]
     asked = [(term, each) for term, each in kinds if each]
     where = " AND ".join(f"({' OR '.join([term] * len(each))})" for term, each in asked)

@@ -21,6 +21,7 @@ from .store_files import StoreError
 from .store_letters import Found, Sought, find, transaction
 
 _ASK: Final = "INSERT INTO replay (letter, at) VALUES (?, ?)"
+_ASKED: Final = "SELECT id FROM replay WHERE letter = ? AND ended_at IS NULL"
 _END: Final = "UPDATE replay SET ended_at = ?, outcome = ? WHERE id = ? AND ended_at IS NULL"
 _STATES: Final = "SELECT id, outcome FROM replay WHERE id BETWEEN ? AND ?"
 _WAITING: Final = """
@@ -43,7 +44,7 @@ class Answer(enum.Enum):
 
 @attrs.frozen
 class Asked:
-    """One letter that was meant, and its `request`; None when there is none of this call."""
+    """One letter that was meant, and the `request` that waits; None when nothing is asked."""
 
     found: Found
     answer: Answer
@@ -74,7 +75,8 @@ def ask(database: sqlite3.Connection, sought: Sought, at: float, *, again: bool 
 
 def _ask(database: sqlite3.Connection, found: Found, at: float, *, again: bool) -> Asked:
     if found.replay is not None and found.ended_at is None:
-        return Asked(found, Answer.WAITS)
+        ((request,),) = database.execute(_ASKED, (found.id,))
+        return Asked(found, Answer.WAITS, request)
     if found.outcome in _DONE and not again:
         return Asked(found, Answer.DONE)
     return Asked(found, Answer.ASKED, database.execute(_ASK, (found.id, at)).lastrowid)

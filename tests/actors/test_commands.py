@@ -27,7 +27,7 @@ def test_help_shows_every_command_and_offers_completion(capsys: pytest.CaptureFi
     said = call(capsys, "--help")
 
     assert 0 == said.code
-    for word in ("run", "check", "logs", "pub", "sub", "new", "asyncapi", "--install-completion"):
+    for word in ("run", "check", "logs", "pub", "sub", "new", "asyncapi", "dead-letters", "--install-completion"):
         assert f" {word} " in said.out
 
 

@@ -20,7 +20,7 @@ from tars.actors.mqtt.events import ActorParked, DeadLettered, DeadLetterReplaye
 from tars.actors.mqtt.replay import ReplayPorts
 from tars.actors.mqtt.store_db import DATABASE_NAME, append, open_database
 from tars.actors.mqtt.store_letters import Found, Sought, find
-from tars.actors.mqtt.store_replays import ask, waiting
+from tars.actors.mqtt.store_replays import Answer, ask, waiting
 from tars.actors.mqtt.store_view import changing, look
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ async def service(state_dir: Path, *actors: Any, **tables: Any) -> AsyncIterator
 def replay(state_dir: Path, sought: Sought = EVERYTHING, *, again: bool = False) -> int:
     """As the command does; how many replays wait now because of this."""
     with changing(state_dir) as database:
-        return sum(asked.request is not None for asked in ask(database, sought, 5.0, again=again))
+        return sum(asked.answer is Answer.ASKED for asked in ask(database, sought, 5.0, again=again))
 
 
 def letters(state_dir: Path, sought: Sought = EVERYTHING) -> list[Found]:
