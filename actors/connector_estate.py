@@ -22,7 +22,7 @@ from .mqtt.box import ActorBox
 from .mqtt.dead_letter import StoreItem
 from .mqtt.dispatcher import evicted
 from .mqtt.drain import Drain
-from .mqtt.events import DeadLettered, HandlerFailed, LinkUp, MessageUnmatched, Overflowed
+from .mqtt.events import DeadLettered, HandlerFailed, LinkUp, MessageUnmatched, Overflowed, SubscriptionRefused
 from .mqtt.health import Health
 from .mqtt.in_flight import Delivery, InFlight, Work
 from .mqtt.ledger import Ledger
@@ -33,7 +33,7 @@ from .mqtt.pulse import Pulse
 from .mqtt.requests import Requests
 from .mqtt.retained import LastRetained
 from .mqtt.subscription import Subscription
-from .mqtt.topics import Matcher, Template
+from .mqtt.topics import Matcher, Template, covers
 from .mqtt.transport import Inbound, Outbound
 from .settings import HeartbeatSettings, MqttSettings
 from .url import BrokerUrl
@@ -109,6 +109,7 @@ class ConnectorEstate:
     _serial: int = attrs.field(default=0, init=False)
     _counts: Counter[str] = attrs.field(factory=Counter, init=False)
     _told: set[str] = attrs.field(factory=set, init=False)  # reasons told on this connection
+    _refused: set[str] = attrs.field(factory=set, init=False)  # filters the broker has refused
     _renewed: set[str] = attrs.field(factory=set, init=False)  # filters to ask for again at the next connection
 
     def __attrs_post_init__(self) -> None:
@@ -159,16 +160,16 @@ class ConnectorEstate:
         )
         entry = self.entries[key] = Entry(box, calls, route, marker)
         self.boxes[key] = box
-        known = topic_filter in self.filters.static
-        if known and not self.link.is_up:
-            self._renewed.add(topic_filter)
+        known = [each for each in self.filters.static if covers(each, topic_filter)]  # they bring what is retained
+        if not self.link.is_up:
+            self._renewed.update(known)
         for subscription in box.subscriptions:
             self.matcher.add(subscription.template.filter, subscription)
         for delivery in self.early.take(topic_filter):  # before anything that arrives from now on
             self.table.owe(delivery, route.id)
             mailbox.send_nowait(Work(delivery, route))
             self.table.dispatch(delivery)
-        self._want([topic_filter] if known else [])
+        self._want(known)
         return entry
 
     def remove(self, entry: Entry) -> bool:
@@ -182,8 +183,9 @@ class ConnectorEstate:
         for marker in list(entry.wake):
             entry.passed(marker)
         self._want([])
-        if entry.route.template.filter not in self.filters.static:
-            self.early.give_up(entry.route.template.filter)
+        gone = entry.route.template.filter
+        if all(each.route.template.filter != gone for each in self.entries.values()):
+            self.early.give_up(gone)
         return True
 
     def mark(self, entry: Entry) -> trio.Event:
@@ -201,10 +203,15 @@ class ConnectorEstate:
         return passed
 
     def _want(self, renewed: list[str]) -> None:
+        """Each callback's filter, or a wider one of another: a broker may send a message once for each filter that matches it."""
+        asked = [(entry.route.template.filter, entry.route.qos) for entry in self.entries.values()]
+        wide = [each for each in dict.fromkeys(each for each, _ in asked) if ("+" in each or "#" in each) and each not in self._refused]
         strongest: dict[str, int] = {}
-        for entry in self.entries.values():
-            topic_filter = entry.route.template.filter
-            strongest[topic_filter] = max(entry.route.qos, strongest.get(topic_filter, 0))
+        for topic_filter, qos in asked:
+            brings = topic_filter
+            while wider := next((each for each in wide if each != brings and covers(each, brings)), None):
+                brings = wider
+            strongest[brings] = max(qos, strongest.get(brings, 0))
         self.filters.want(strongest, renewed)
 
     def _settled(self, delivery: Delivery) -> None:
@@ -230,6 +237,9 @@ class ConnectorEstate:
                 self._told.clear()
                 renewed, self._renewed = self._renewed, set()
                 self._want([topic_filter for topic_filter in renewed if topic_filter in self.filters.static])
+            case SubscriptionRefused(filter=topic_filter):
+                self._refused.add(topic_filter)  # what it was to bring is asked for by itself
+                self._want([])
             case DeadLettered(direction="out", actor=actor, topic=topic, error=error) if actor == OURS:
                 self.drop("refused", topic, error)
                 return

@@ -75,6 +75,23 @@ def matches(topic_filter: str, topic: str) -> bool:
 # -- templates ----------------------------------------------------------------------------------
 
 
+def covers(wide: str, narrow: str) -> bool:
+    """Does `wide` match every topic that `narrow` matches? A shared filter covers nothing else, and nothing else covers it."""
+    if wide == narrow:
+        return True
+    if wide.startswith("$share/") or narrow.startswith("$share/"):
+        return False
+    if narrow.startswith("$") and wide[0] in "+#":
+        return False
+    wides, narrows = wide.split("/"), narrow.split("/")
+    for at, level in enumerate(wides):
+        if level == "#":
+            return True  # the parent level too
+        if at == len(narrows) or narrows[at] == "#" or level not in ("+", narrows[at]):
+            return False
+    return len(wides) == len(narrows)
+
+
 @attrs.frozen
 class Template:
     """A filter in which some ``+`` have names: ``sensors/{room}/temp``.

@@ -335,6 +335,54 @@ async def test_two_callbacks_on_one_filter_both_stay_and_the_broker_is_asked_for
     assert ["first"] == seen.items[2:]
 
 
+async def test_a_filter_within_a_wider_one_is_not_asked_for_twice_and_each_callback_is_called_once(_virtual: object) -> None:
+    world, seen = World(), Seen()
+
+    def subscriptions() -> dict[str, int]:
+        return dict(world.broker.sessions[CLIENT].subscriptions)
+
+    async with connected(world) as link:
+        await link.subscribe("a/1", hearing(seen, "a/1"), qos=1)
+        wide = await link.subscribe("a/#", hearing(seen, "a/#"), qos=0)
+        await link.subscribe("a/+", hearing(seen, "a/+"), qos=0)
+        await quiet()
+
+        assert {"a/#": 1} == subscriptions()
+        world.broker.deliver("a/1", b"1")
+        await seen.until(3)
+        wide.unsubscribe()
+        await quiet()
+
+        assert {"a/+": 1} == subscriptions()
+        world.broker.deliver("a/1", b"2")
+        await seen.until(5)
+
+    assert [["a/#", "a/+", "a/1"], ["a/+", "a/1"]] == [sorted(seen.items[:3]), sorted(seen.items[3:])]
+
+
+async def test_what_is_retained_comes_for_a_callback_within_a_wider_filter_too(_virtual: object) -> None:
+    world, wide, narrow = World(), Seen(), Seen()
+    world.broker.deliver("a/1", b"1", retain=True)
+    async with connected(world) as link:
+        await link.subscribe("a/#", hearing(wide))
+        await link.subscribe("a/1", hearing(narrow))
+
+    assert [("a/1", 1)] == narrow.items
+
+
+async def test_a_wide_filter_that_the_broker_refuses_takes_no_narrow_one_along(_virtual: object) -> None:
+    world, seen = World(), Seen()
+    world.broker.refuse_subscribe("#")
+    async with connected(world) as link:
+        await link.subscribe("#", hearing(seen, "never"))
+        await link.subscribe("a/1", hearing(seen, "a/1"))
+        await quiet()
+        world.broker.deliver("a/1", b"1")
+        await seen.until(1)
+
+        assert {"a/1": 1} == dict(world.broker.sessions[CLIENT].subscriptions)
+
+
 async def test_an_unsubscribed_callback_is_not_called_again_and_the_broker_is_told(_virtual: object) -> None:
     world, seen = World(), Seen()
     async with connected(world) as link:

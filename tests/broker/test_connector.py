@@ -227,6 +227,43 @@ async def test_an_unsubscribed_callback_hears_nothing_more() -> None:
     assert [("a", 1)] == gone.seen.items
 
 
+async def test_every_callback_that_matches_is_called_once_whatever_filters_overlap(protocol: str) -> None:
+    """Mosquitto sends a message once for each filter under MQTT 5."""
+    filters = ("a/1", "a/+", "a/#", "+/1", "#")
+    callbacks = {topic_filter: Callback() for topic_filter in filters}
+    async with Mosquitto() as broker, Peer(broker.port) as peer:
+        async with connector(broker, protocol=protocol) as link:
+            for topic_filter, callback in callbacks.items():
+                await link.subscribe(topic_filter, callback, qos=1)
+            await ready(link)
+            for number in range(5):
+                await peer.publish("a/1", b"%d" % number, qos=1)
+            await peer.publish("a", b"5", qos=1)  # the parent level matches too
+            for topic_filter in ("a/#", "#"):
+                await callbacks[topic_filter].until(6)
+
+    ones = [("a/1", number) for number in range(5)]
+
+    for topic_filter, callback in callbacks.items():
+        ours = [each for each in callback.seen.items if each[0] in {"a", "a/1"}]
+        assert ([*ones, ("a", 5)] if topic_filter in {"a/#", "#"} else ones) == ours
+
+
+async def test_outside_of_the_block_nothing_is_sent_and_nothing_is_raised(protocol: str) -> None:
+    async with Mosquitto() as broker, Peer(broker.port) as peer:
+        await peer.subscribe("out")
+        link = connector(broker, protocol=protocol, emit=lambda _: None)
+        link.publish("out", {"when": "before"})
+        async with link:
+            link.publish("out", {"when": "inside"})
+        link.publish("out", {"when": "after"})
+        await peer.publish("out", b"the last")
+        heard = await peer.received(2)
+
+    assert [b'{"when":"inside"}', b"the last"] == [each.payload for each in heard]
+    assert (1, 2) == (link.statistics().sent, link.statistics().closed)
+
+
 async def test_a_frozen_broker_is_found_and_what_was_published_meanwhile_arrives() -> None:
     told = Seen()
     async with Mosquitto() as broker, Peer(broker.port) as peer:

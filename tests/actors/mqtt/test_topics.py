@@ -11,6 +11,7 @@ from tars.actors.mqtt.topics import (
     Matcher,
     Template,
     TopicError,
+    covers,
     matches,
     params,
     parse_template,
@@ -343,3 +344,48 @@ def test_a_malformed_template_is_refused_with_the_reason(text: str, reason: str)
 def test_captures_of_a_topic_that_is_too_short_are_an_error_not_a_guess() -> None:
     with pytest.raises(TopicError, match="does not match"):
         params(parse_template("a/{b}"), "a")
+
+
+# -- what one filter has of another ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "expected"),
+    [
+        ("a/#", "a/b", True),
+        ("a/#", "a", True),
+        ("a/#", "a/+/c", True),
+        ("a/#", "a/b/#", True),
+        ("#", "+/b/#", True),
+        ("a/+", "a/b", True),
+        ("+/+", "a/+", True),
+        ("a/b", "a/b", True),
+        ("$share/g/a", "$share/g/a", True),
+        ("a/+", "a/#", False),
+        ("a/+", "a", False),
+        ("a/+", "a/b/c", False),
+        ("a/b", "a/+", False),
+        ("a/+", "+/b", False),
+        ("#", "$SYS/x", False),
+        ("+/x", "$SYS/x", False),
+        ("$SYS/#", "$SYS/x", True),
+        ("#", "$share/g/a", False),
+        ("$share/g/#", "a", False),
+        ("$share/g/#", "$share/g/a", False),
+    ],
+)
+def test_a_filter_covers_another_when_it_matches_all_of_its_topics(wide: str, narrow: str, expected: bool) -> None:
+    assert expected == covers(wide, narrow)
+
+
+plain = filters().filter(lambda each: not each.startswith("$share/"))
+
+
+@given(plain, plain, topics)
+def test_what_is_covered_brings_nothing_of_its_own(wide: str, narrow: str, topic: str) -> None:
+    assert not (covers(wide, narrow) and matches(narrow, topic)) or matches(wide, topic)
+
+
+@given(plain, st.lists(topics, min_size=1, max_size=20))
+def test_every_topic_is_covered_by_the_filters_that_match_it(wide: str, found: list[str]) -> None:
+    assert [matches(wide, topic) for topic in found] == [covers(wide, topic) for topic in found]
