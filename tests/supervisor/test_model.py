@@ -27,9 +27,17 @@ LAST_WORD = Plan(clean_s=1, says=Ending(Word.EXIT))
 GIVES_UP_AND_EXITS = Case(Group("root", (Worker("a", usual=LAST_WORD), Worker("b")), max_restarts=0), (Order(1, Ending(Word.CRASH)),))
 """A SystemExit while the supervisor stops because it gave up: so seldom drawn that it is given."""
 
+SLOW_START = Worker("c", lives=(Plan(start_s=1),))
+LATE = Case(
+    Group("root", (Worker("a"), Worker("b")), (SLOW_START,), strategy=Strategy.ONE_FOR_ALL, backoff=Backoff(initial_s=0.5, jitter=0)),
+    (Order(0, Ending(Word.CRASH)), Operate("start", 0, 2), Pass(3)),
+)
+"""A child whose start by an operator is under way when the group comes back: likewise."""
+
 
 @given(cases())
 @example(GIVES_UP_AND_EXITS)
+@example(LATE)
 @settings(
     deadline=None,
     max_examples=int(EXAMPLES or 500),

@@ -30,7 +30,9 @@ def gather(supervisor: Supervisor) -> None:
             continue
         failed.leads = False
         if failed.state is ChildState.BACKOFF:
-            late = [each for each in _with(supervisor, failed) if not each.must and not supervisor.waits(each)]
+            late = [
+                each for each in _with(supervisor, failed) if not each.must and (each.process is not None or not supervisor.waits(each))
+            ]
             for member in late:
                 _take_along(member, supervisor.now)
             if any(member.must or member.state is ChildState.BACKOFF for member in late):
