@@ -20,7 +20,7 @@ test *args:
 
 # The supervision tree against its model for longer than CI does, on other examples every time.
 soak examples="10000":
-    sh .ci/setup --tests && MODEL_EXAMPLES={{examples}} .venv/bin/python -m pytest tests/supervisor/test_model.py
+    sh .ci/setup --tests && MODEL_EXAMPLES={{examples}} .venv/bin/python -m pytest tests/supervisor/test_model.py tests/supervisor/test_model_races.py
 
 # Read one simulated life of a tree as a timeline: `just replay --scenario stuck --seed 7`; without arguments, what there is.
 replay *args:
@@ -35,6 +35,7 @@ lint: setup
     ruff format --check
     mypy
     mypy tests
+    mypy bench
     lint-imports
 
 # Let ruff mend and format.
@@ -45,6 +46,10 @@ fix: setup
 # Write docs/wire.md anew from the message contracts; a test compares the two.
 wire-doc: setup
     python -m tars.actors.contracts.wire_doc > docs/wire.md
+
+# This project beside its peers: the report goes to bench/results/. Takes about 20 minutes; have nothing else running.
+bench *args="throughput":
+    sh .ci/setup-bench && .venv-bench/bin/python -m bench {{args}}
 
 # Pin and hash the newest versions that the ranges in pyproject.toml allow, for every supported Python.
 lock:

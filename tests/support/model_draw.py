@@ -142,6 +142,12 @@ COMMANDS: Final[st.SearchStrategy[Command]] = st.one_of(
 )
 
 
+RACERS: Final[st.SearchStrategy[Order | Operate]] = st.one_of(
+    ORDER, st.builds(Operate, st.sampled_from(["terminate", "restart", "start", "delete"]), INDEX, INDEX), ORDER, STOP
+)
+"""What may meet another command in one instant."""
+
+
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """Any tree with any commands; durations already set apart."""

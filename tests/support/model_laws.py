@@ -48,6 +48,7 @@ class Laws:
     tree: Group
     supervisors: Mapping[str, Supervisor]
     broken: list[str] = attrs.field(factory=list)
+    one_by_one: bool = True  # False: an operator may turn to a later sibling before an earlier one has noticed that it was asked
     _groups: dict[str, Group] = attrs.field(init=False)
     _exits: dict[str, tuple[float, ExitKind]] = attrs.field(factory=dict)
     _restarts: dict[str, list[float]] = attrs.field(factory=dict)
@@ -82,7 +83,7 @@ class Laws:
         """A worker has just been asked to stop, or cancelled without being asked."""
         parent, _, child_id = path.rpartition("/")
         supervisor = self.supervisors.get(parent)
-        if supervisor is None or supervisor.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE:
+        if supervisor is None or not self.one_by_one or supervisor.spec.strategy is Strategy.SIMPLE_ONE_FOR_ONE:
             return
         for later in supervisor.which_children():  # newest first
             if later.id == child_id:

@@ -56,8 +56,22 @@ class Machine:
 
     def run(self) -> None:
         """Do all that follows at this instant."""
-        while self._queue:
-            self._queue.popleft()()
+        while self.turn():
+            pass
+
+    def turn(self, which: int = 0) -> bool:
+        """Do the first of it, or another one. False: there is nothing left."""
+        if not self._queue:
+            return False
+        what = self._queue[which]
+        del self._queue[which]
+        what()
+        return True
+
+    @property
+    def pending(self) -> int:
+        """How many things are to follow at this instant, as far as is known."""
+        return len(self._queue)
 
     @property
     def next_at(self) -> float:
@@ -95,16 +109,15 @@ class WorkerProcess:
     plan: Plan
     parent: Parent
     harmless: Callable[[], object]
-    traps: bool = attrs.field(init=False)
+    traps: bool = False  # before its first step it has told nobody
     phase: str = "starting"
     _asked: bool = False
     _timer: Timer | None = None
 
-    def __attrs_post_init__(self) -> None:
-        self.traps = self.plan.traps
-
     def begin(self) -> None:
-        self._then(self.plan.start_s, self._start_is_over)
+        self.traps = self.plan.traps
+        if self.phase == "starting":
+            self._then(self.plan.start_s, self._start_is_over)
 
     def ask(self) -> None:
         self._asked = True

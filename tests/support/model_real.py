@@ -6,7 +6,7 @@ Law: this module decides nothing. It does what a step says, waits until nothing 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -156,7 +156,7 @@ class Real:
             await self.world.settle()
             if found := self._differences(step):
                 return f"at {trio.current_time():.6f} s, after {line(step)}:\n" + "\n".join(found)
-        return f"the root has ended, and these still run: {list(self.lives)}" if self.lives else ""
+        return f"the root has ended, and these still run: {list(self.lives)}" if self.lives and steps[-1].seen.verdict is not None else ""
 
     async def perform(self, steps: Sequence[Step]) -> None:
         """Do what the steps say, and expect nothing."""
@@ -181,7 +181,7 @@ class Real:
                 self._post(step.path, verb, count)
             case Operate(verb=verb):
                 self.answers.append("")
-                self.nursery.start_soon(self._operate, len(self.answers) - 1, verb, self.supervisors[step.path], step)
+                self.nursery.start_soon(self.operate, len(self.answers) - 1, verb, self.supervisors[step.path], step.path, step.child)
             case _:
                 raise AssertionError(step)
 
@@ -205,21 +205,22 @@ class Real:
             for taken in list(custody.in_hand)[:count]:
                 custody.done(taken)
 
-    async def _operate(self, number: int, verb: str, supervisor: Supervisor, step: Step) -> None:
+    async def operate(self, number: int, verb: str, supervisor: Supervisor, path: str, child: str) -> None:
+        """An operator's call, and its answer in its place."""
         try:
             match verb:
                 case "stop":
                     await supervisor.stop()
-                case "start" if step.child == "":
+                case "start" if child == "":
                     await supervisor.start_child()
                 case "start":
-                    await supervisor.start_child(self.child(self._shape(f"{step.path}/{step.child}")))
+                    await supervisor.start_child(self.child(self._shape(f"{path}/{child}")))
                 case "terminate":
-                    await supervisor.terminate_child(step.child)
+                    await supervisor.terminate_child(child)
                 case "restart":
-                    await supervisor.restart_child(step.child)
+                    await supervisor.restart_child(child)
                 case _:
-                    await supervisor.delete_child(step.child)
+                    await supervisor.delete_child(child)
         except TarsError as refusal:
             self.answers[number] = type(refusal).__name__
         else:
@@ -228,28 +229,32 @@ class Real:
     # -- looking ---------------------------------------------------------------------------------
 
     def _differences(self, step: Step) -> list[str]:
-        actual = self._seen(step)
-        return [*differences(self._groups, step.seen, actual), *self.laws.broken, *self.world.faults]
+        actual = self.seen(step.seen.letters, step.seen.stopping)
+        return [*self.differences(step.seen, actual), *self.laws.broken, *self.world.faults]
 
-    def _seen(self, step: Step) -> Seen:
-        self.laws.look(self.lives, step.seen.stopping)
+    def differences(self, expected: Seen, actual: Seen) -> Sequence[str]:
+        return list(differences(self._groups, expected, actual))
+
+    def seen(self, mail: Iterable[str], stopping: Container[str]) -> Seen:
+        """What there is to see, the mailboxes of `mail` too, and what is new since the last look. `stopping`: these supervisors are."""
+        self.laws.look(self.lives, stopping)
         new = self.world.trace[self._compared :]
         self._compared = len(self.world.trace)
         letters: dict[str, Letters] = {}
-        for path in step.seen.letters:
+        for path in mail:
             now = self.mail[path].statistics()
             self.laws.balance(path, now)
             there = path in self.lives and self.lives[path].custody is not None
             self.laws.reader(path, now, there=there)
             letters[path] = (now.accepted, now.done, now.evicted, now.queued, now.in_hand, there)
         return Seen(
-            {path: tuple(rows(supervisor, stopping=path in step.seen.stopping)) for path, supervisor in self.supervisors.items()},
+            {path: tuple(rows(supervisor, stopping=path in stopping)) for path, supervisor in self.supervisors.items()},
             {path: life.number for path, life in self.lives.items()},
             tuple(self.answers),
             letters,
             tuple(told(time, event) for time, event in new if not isinstance(event, tuple)),
             self.verdict,
-            step.seen.stopping,
+            tuple(path for path in self.supervisors if path in stopping),
         )
 
 

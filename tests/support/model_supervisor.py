@@ -36,7 +36,7 @@ class Supervisor:
     hard: bool = False
     stoppers: list[Call] = attrs.field(factory=list)
     made: int = 0
-    traps: bool = True
+    traps: bool = False  # before its first step it has told nobody
     budget: Budget = attrs.field(init=False)
     _unborn: list[Shape] = attrs.field(factory=list)
     _set_aside: list[tuple[Line, ExitKind, Ending | None, float]] = attrs.field(factory=list)
@@ -58,12 +58,16 @@ class Supervisor:
     def begin(self) -> None:
         self._unborn = [] if self.shape.dynamic else list(self.shape.children)
         self.reconsider()
+        if self._cancelled():  # before its first step: it notices only now
+            self.world.machine.post(self.cancel)
+        self.traps = True
 
     def ask(self) -> None:
         self.stop()
 
     def cancel(self) -> None:
-        self.stop(hard=True)
+        if self.traps:
+            self.stop(hard=True)
 
     def _cancelled(self) -> bool:
         return self.hard if self.parent is None else self.parent.cancelled_at is not None
@@ -148,8 +152,8 @@ class Supervisor:
                 return
             first = next((line for line in self.lines if not self._rests(line)), None)
             due = [line for line in due if line.asked_for or line is first]
-        if len(due) > 1:
-            raise Tie(self.now)
+            if len(due) > 1:
+                raise Tie(self.now)
         for line in due:
             line.begin()
 
