@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from collections.abc import Sequence
 
 import trio
 
@@ -22,10 +23,8 @@ from .events import DrainEnded, LinkDown, LinkUp, Qos0Shed, SubscriptionRefused
 from .health import place_of_subscription
 from .outgoing import Outgoing
 from .pulse import Pulse
-from .transport import ConnectSettings, Link, LinkLost, LinkRefused
+from .transport import FAILURE, ConnectSettings, Link, LinkLost, LinkRefused, Outbound
 
-FAILURE = 0x80
-"""Reason codes from here on say no (MQTT 5 section 2.4)."""
 _GOODBYE_S = 1.0
 
 
@@ -65,6 +64,7 @@ class _Session:
         self._order: deque[int] = deque()  # packet ids in order of arrival, for brokers that insist
         self._settled: set[int] = set()
         self._told: str | None = None  # the problems the last health message named
+        self._forgotten: Sequence[Outbound] = ()  # our retained messages that the broker may not have any more
         self.serving = False
 
     async def run(self, request: ExitRequest) -> None:
@@ -74,6 +74,7 @@ class _Session:
         async with self._ports.transport.connect(self._ports.settings) as link, trio.open_nursery() as pumps:
             if not link.limits.session_present:
                 self._ports.table.session_lost()
+                self._forgotten = self._ports.state.retained.all()
             pumps.start_soon(self._receive, link)
             pumps.start_soon(self._acknowledge, link)
             await self._subscribe(link)
@@ -92,7 +93,7 @@ class _Session:
             self._ports.state.up()
             reason = "closed"
             try:
-                for mailbox in (self._ports.urgent, self._ports.outbox):
+                for mailbox in (self._ports.urgent, self._ports.dead_letters, self._ports.outbox):
                     pumps.start_soon(self._send, link, mailbox)
                 pumps.start_soon(self._follow_filters, link)
                 pumps.start_soon(self._tell_health)
@@ -158,7 +159,7 @@ class _Session:
             self._ports.health.report(place_of_subscription(topic_filter), f"refused by the broker (code {code:#x})" if refused else None)
             if refused:
                 self._ports.emit(SubscriptionRefused(topic_filter, code))
-        self._ports.filters.confirm(wanted)
+        self._ports.filters.confirm(wanted, codes)
 
     async def _follow_filters(self, link: Link) -> None:
         filters = self._ports.filters
@@ -176,15 +177,32 @@ class _Session:
     async def _send(self, link: Link, mailbox: Mailbox[Outgoing]) -> None:
         """Publish from `mailbox`. What is not confirmed when the link ends goes back to its head, in order."""
         window = max(1, link.limits.receive_maximum)
+        if mailbox is self._ports.outbox:
+            await self._tell_again(link, window)
         async with mailbox.custody() as custody:
             while True:
                 await custody.wait()
-                while self._unconfirmed >= window or (mailbox is self._ports.outbox and len(self._ports.urgent)):
+                while self._unconfirmed >= window or (mailbox is not self._ports.urgent and len(self._ports.urgent)):
                     await self._moved.wait()
                 for taken in custody.receive_nowait(min(256, window - self._unconfirmed)):
                     self._publish(link, custody, taken)
+                    if mailbox is self._ports.outbox:
+                        self._ports.state.retained.told(taken.item.message)
                 self._moved.beat()  # what is urgent is through: the rest may go on
                 await trio.lowlevel.checkpoint()
+
+    async def _tell_again(self, link: Link, window: int) -> None:
+        """Before anything newer."""
+
+        def confirmed(_code: int) -> None:
+            self._unconfirmed -= 1
+            self._moved.beat()
+
+        for message in self._forgotten:
+            while self._unconfirmed >= window or len(self._ports.urgent):
+                await self._moved.wait()
+            link.publish(message, confirmed if message.qos else None)
+            self._unconfirmed += bool(message.qos)
 
     def _publish(self, link: Link, custody: Custody[Outgoing], taken: Taken[Outgoing]) -> None:
         outgoing = taken.item
@@ -268,8 +286,8 @@ class _Session:
                 await self._moved.wait()
 
     def _unsent(self) -> int:
-        boxes = (self._ports.urgent.statistics(), self._ports.outbox.statistics())
-        return sum(box.queued + box.in_hand for box in boxes)
+        boxes = (self._ports.urgent, self._ports.dead_letters, self._ports.outbox)
+        return sum(box.statistics().queued + box.statistics().in_hand for box in boxes)
 
 
 def _refusal(settings: ConnectSettings, refused: LinkRefused) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 import attrs
 
+from .own_retained import OwnRetained
 from .pulse import Pulse
 from .topics import validate_filter
+from .transport import FAILURE
 
 IDLE_REPLIES: Final = 16
 """Reply filters nobody waits on that stay subscribed: the next request is spared a round trip. Every message is matched to each."""
@@ -23,6 +25,7 @@ class LinkState:
     epoch: int = 0
     ups: int = 0
     is_up: bool = False
+    retained: OwnRetained = attrs.field(factory=OwnRetained, init=False)
     changed: Pulse = attrs.field(factory=Pulse, init=False)
 
     def attempt(self) -> int:
@@ -57,7 +60,8 @@ class Filters:
 
     static: Mapping[str, int]  # the actors' own: filter -> QoS
     replies: dict[str, None] = attrs.field(factory=dict, init=False)  # the one used last stands last
-    held: dict[str, int] = attrs.field(factory=dict, init=False)  # on the present connection: filter -> QoS asked for
+    held: dict[str, int] = attrs.field(factory=dict, init=False)  # on the present connection, or refused there: filter -> QoS asked for
+    refused: dict[str, int] = attrs.field(factory=dict, init=False)  # at the broker's last answer: filter -> reason code
     changed: Pulse = attrs.field(factory=Pulse, init=False)
     _asking: Counter[str] = attrs.field(factory=Counter, init=False)  # requests under way, by their reply filter
     _kept: dict[str, None] = attrs.field(factory=dict, init=False)  # held on an earlier connection: the session may have them still
@@ -68,6 +72,8 @@ class Filters:
             if self.held.pop(topic_filter, None) is not None:
                 self._kept[topic_filter] = None
         self.static = static
+        for topic_filter in [each for each in self.refused if each not in static and each not in self.replies]:
+            del self.refused[topic_filter]
         self.changed.beat()
 
     def give_up(self) -> list[str]:
@@ -89,9 +95,19 @@ class Filters:
         everything = [*self.static.items(), *((reply, 0) for reply in self.replies if reply not in self.static)]
         return [(topic_filter, qos) for topic_filter, qos in everything if self.held.get(topic_filter) != qos]
 
-    def confirm(self, filters: list[tuple[str, int]]) -> None:
-        """The broker has answered for these."""
+    def confirm(self, filters: list[tuple[str, int]], codes: Sequence[int]) -> None:
+        """The broker has answered for these, with these reason codes."""
         self.held.update(filters)
+        for (topic_filter, _), code in zip(filters, codes, strict=True):
+            if code >= FAILURE:
+                self.refused[topic_filter] = code
+            else:
+                self.refused.pop(topic_filter, None)
+        self.changed.beat()
+
+    def ask_again(self, topic_filter: str) -> None:
+        """A filter that was refused may be granted by now. Without a connection there is nothing to do: the next one asks for all."""
+        self.held.pop(topic_filter, None)
         self.changed.beat()
 
     def forget(self) -> None:
