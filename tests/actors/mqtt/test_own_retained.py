@@ -12,7 +12,7 @@ from tars.actors import Actor, Context, subscribe
 from tars.actors.mqtt.memory import MemoryBroker
 from tars.actors.mqtt.own_retained import OwnRetained
 from tars.actors.mqtt.transport import Outbound
-from tars.actors.testing import NO_LIMITS, ServerLimits
+from tars.actors.testing import ServerLimits
 
 
 class Lamp(Actor):
