@@ -26,6 +26,7 @@ from .mqtt.drain import Drain
 from .mqtt.health import Health, place_of_actor, place_of_subscription
 from .mqtt.in_flight import Delivery, InFlight
 from .mqtt.ledger import Ledger
+from .mqtt.letter_topic import PREFIX, LetterTopic
 from .mqtt.letters import Letters
 from .mqtt.link_state import Filters, LinkState
 from .mqtt.outgoing import Outgoing
@@ -50,6 +51,7 @@ class Estate:
     table: InFlight
     to_store: Mailbox[StoreItem]
     letters: Letters
+    letter_topic: LetterTopic
     outbox: Mailbox[Outgoing]
     arrivals: Mailbox[Delivery] = attrs.field(factory=lambda: Mailbox(math.inf))
     admitted: Mailbox[Delivery] = attrs.field(factory=lambda: Mailbox(math.inf))
@@ -72,9 +74,19 @@ class Estate:
         settled = functools.partial(_settled, window, structlog.get_logger())
         table = InFlight(settled, record=recorder.record, first_serial=secrets.randbits(64))
         to_store: Mailbox[StoreItem] = Mailbox(math.inf)
-        letters = Letters(to_store, table, emit)
+        letter_topic = LetterTopic(emit)
+        letters = Letters(to_store, table, emit, topic=letter_topic)
         outbox: Mailbox[Outgoing] = Mailbox(config.mqtt.outbox, on_evicted=functools.partial(_unsent, letters))
-        estate = cls(emit=emit, window=window, recorder=recorder, table=table, to_store=to_store, letters=letters, outbox=outbox)
+        estate = cls(
+            emit=emit,
+            letter_topic=letter_topic,
+            window=window,
+            recorder=recorder,
+            table=table,
+            to_store=to_store,
+            letters=letters,
+            outbox=outbox,
+        )
         estate.adapt(config, definitions)
         return estate
 
@@ -86,6 +98,7 @@ class Estate:
         self.window.ttl_s, self.window.max_entries = config.dedup.ttl_s, config.dedup.max_entries
         self.recorder.switch(durable=config.dedup.durable)
         self.outbox.resize(config.mqtt.outbox)
+        self.letter_topic.topic = f"{PREFIX}{config.client_id}" if config.store.publish_dead_letters else None
         wanted = {definition.name: definition for definition in definitions}
         before = {each for box in self.boxes.values() for each in box.subscriptions}
         for name in [name for name in self.boxes if name not in wanted]:
@@ -134,6 +147,7 @@ class Estate:
     def last_call(self) -> None:
         """The process ends, all actors but the store are gone: nothing that is still queued vanishes."""
         self.outbox.close("the service stopped before it could be sent")
+        self.letter_topic.close()
         for box in self.boxes.values():
             box.mailbox.evict("discarded", oldest_first=True)
         for delivery in self.table.undispatched():

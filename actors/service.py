@@ -203,6 +203,7 @@ def _link(config: ServiceConfig, estate: Estate, transport: Transport) -> list[C
         arrivals=estate.arrivals,
         outbox=estate.outbox,
         urgent=estate.urgent,
+        dead_letters=estate.letter_topic.waiting,
         state=estate.link,
         filters=estate.filters,
         health=estate.health,

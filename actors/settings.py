@@ -127,9 +127,10 @@ class DedupSettings:
 
 @attrs.frozen
 class StoreSettings:
-    """``[store]``."""
+    """``[store]``. `publish_dead_letters`: each also goes to ``system/dead-letter/{client_id}``; the facts need MQTT 5."""
 
     max_dead_letters: int = attrs.field(default=10_000, validator=within(ge=1))
+    publish_dead_letters: bool = False
 
 
 @attrs.frozen

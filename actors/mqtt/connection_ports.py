@@ -37,3 +37,4 @@ class Ports:
     drain_s: float
     inbound_qos0: int
     acks_in_order: bool = False
+    dead_letters: Mailbox[Outgoing] = attrs.field(factory=lambda: Mailbox(1))  # to be published, beside the outbox

@@ -135,6 +135,16 @@ class DeadLettered:
 
 
 @attrs.frozen
+class DeadLetterUnpublished:
+    """A dead letter is in the store, but not on its topic. `topic` and `message_id` are the original's."""
+
+    level: ClassVar[str] = "warning"
+    topic: str
+    message_id: str
+    reason: str
+
+
+@attrs.frozen
 class DeadLetterReplayed:
     """The replay of dead letter number `letter` is over; `outcome` as in `dead_letter.Outcome`."""
 

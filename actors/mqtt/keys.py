@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -30,6 +31,16 @@ def property_of(properties: UserProperties, name: str) -> str:
 def cause_of(properties: UserProperties) -> str | None:
     """The id of the message that caused this one, if it says so; as it may be logged."""
     return bounded(property_of(properties, CAUSATION_ID)) or None
+
+
+def correlation_of(document: Callable[[], Any]) -> str:
+    """The envelope's id in what `document` reads, as it may be logged; "" when it is no envelope."""
+    try:
+        found = document()
+    except DecodeError:
+        return ""
+    is_envelope = isinstance(found, dict) and found.keys() == _ENVELOPE and isinstance(found["id"], str)
+    return bounded(found["id"]) if is_envelope else ""
 
 
 def key_of(delivery: Delivery) -> str:

@@ -1,22 +1,25 @@
 """From a message that nobody will handle to a dead letter on its way to the store.
 
-Law: the delivery it came from does not settle before the letter is on disk.
+Law: the delivery it came from does not settle before the letter is on disk, and published where that is wanted.
 """
 
 from __future__ import annotations
 
 import time
 import traceback
+import uuid
 from collections.abc import Callable
 
 import attrs
 
+from tars.actors.contracts import decode_json
 from tars.supervisor import Mailbox
 
 from .dead_letter import DeadLetter, StoreItem, ToStore, Why
 from .events import DeadLettered
 from .in_flight import Delivery, InFlight, Work
-from .keys import MESSAGE_ID, cause_of, property_of
+from .keys import MESSAGE_ID, cause_of, correlation_of, property_of
+from .letter_topic import LetterTopic
 from .outgoing import Outgoing
 
 
@@ -28,6 +31,7 @@ class Letters:
     table: InFlight
     emit: Callable[[object], None]
     now: Callable[[], float] = time.time  # Unix epoch seconds
+    topic: LetterTopic | None = None
 
     def inbound(self, work: Work, why: Why, *, attempts: int = 0, error: BaseException | str = "") -> None:
         """`work` will not be handled by its subscription."""
@@ -39,6 +43,9 @@ class Letters:
 
     def outbound(self, outgoing: Outgoing, why: Why, error: BaseException | str) -> None:
         """`outgoing` will not be sent. It counts as settled once the letter is stored."""
+        if outgoing.is_letter and self.topic is not None:
+            self.topic.give_up(outgoing, error)
+            return
         message = outgoing.message
         if outgoing.delivery is not None:
             outgoing.delivery.dead_letters += 1
@@ -53,9 +60,10 @@ class Letters:
             actor=outgoing.actor,
             error=_line(error),
             message_id=property_of(message.user_properties, MESSAGE_ID),
+            correlation_id=correlation_of(lambda: decode_json(message.payload)),
             user_properties=message.user_properties,
         )
-        self._send(letter, outgoing.on_settled)
+        self._send(letter, f"out|{letter.message_id or uuid.uuid4()}|{why.value}", outgoing.on_settled)
 
     def _write(self, delivery: Delivery, why: Why, actor: str, subscription: str, attempts: int, error: BaseException | str) -> None:
         inbound = delivery.inbound
@@ -73,13 +81,14 @@ class Letters:
             error=_line(error),
             traceback="".join(traceback.format_exception(error)) if isinstance(error, BaseException) else "",
             message_id=delivery.message_id,
+            correlation_id=correlation_of(delivery.document),
             user_properties=inbound.user_properties,
         )
         delivery.dead_letters += 1
         self.table.hold(delivery)
-        self._send(letter, lambda: self.table.release(delivery))
+        self._send(letter, f"in|{delivery.key}|{actor}|{subscription}|{why.value}", lambda: self.table.release(delivery))
 
-    def _send(self, letter: DeadLetter, on_stored: Callable[[], None]) -> None:
+    def _send(self, letter: DeadLetter, identity: str, on_settled: Callable[[], None]) -> None:
         self.emit(
             DeadLettered(
                 why=letter.why.value,
@@ -93,7 +102,23 @@ class Letters:
                 causation_id=cause_of(letter.user_properties),
             )
         )
-        self.mailbox.send_nowait(ToStore(letter, on_stored))
+        if self.topic is not None and self.topic.wants(letter):
+            on_settled = _second_time(on_settled)
+            self.topic.publish(letter, identity, on_settled)
+        self.mailbox.send_nowait(ToStore(letter, on_settled))
+
+
+def _second_time(call: Callable[[], None]) -> Callable[[], None]:
+    """Something that does nothing when it is called for the first time."""
+    called = False
+
+    def count() -> None:
+        nonlocal called
+        if called:
+            call()
+        called = True
+
+    return count
 
 
 def _line(error: BaseException | str) -> str:

@@ -26,3 +26,4 @@ class Outgoing:
     expires_at: float | None = None
     actor: str = ""
     delivery: Delivery | None = None  # that it answers, and that is not acknowledged before this is confirmed
+    is_letter: bool = False  # a dead letter itself: sent or not, it becomes none

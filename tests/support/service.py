@@ -362,7 +362,7 @@ def _config(tables: Tables, actors: Mapping[str, ActorSettings]) -> ServiceConfi
         health=HealthSettings(**tables.get("health", {})),
         heartbeat=HeartbeatSettings(**{"enabled": False, **tables.get("heartbeat", {})}),
         dedup=DedupSettings(**tables.get("dedup", {})),
-        store=StoreSettings(),
+        store=StoreSettings(**tables.get("store", {})),
         actors=actors,
         url=BrokerUrl("memory"),
         protocol="3.1.1" if mqtt.get("protocol") == "3.1.1" else "5",
