@@ -18,6 +18,7 @@ import tars.supervisor
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*(ROOT / "supervisor").rglob("*.py"), *(ROOT / "actors").rglob("*.py")])
+BENCH = sorted((ROOT / "bench").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 BROAD_EXCEPTS = {
@@ -92,7 +93,7 @@ def is_broad_suppress(node: ast.AST) -> bool:
 
 def broad_excepts() -> dict[str, int]:
     found: dict[str, int] = {}
-    for path, tree in parsed(SOURCES):
+    for path, tree in parsed([*SOURCES, *BENCH]):
         count = sum(is_broad(node) if isinstance(node, ast.ExceptHandler) else is_broad_suppress(node) for node in ast.walk(tree))
         if count:
             found[path.relative_to(ROOT).as_posix()] = count
@@ -150,7 +151,7 @@ def is_container(value: ast.expr | None) -> bool:
 
 
 def test_no_module_and_no_class_holds_mutable_state() -> None:
-    offenders = [f"{place(path, node)}: {why}" for path, tree in parsed(SOURCES) for node, why in mutable_state(tree)]
+    offenders = [f"{place(path, node)}: {why}" for path, tree in parsed([*SOURCES, *BENCH]) for node, why in mutable_state(tree)]
 
     assert [] == offenders
 
@@ -236,17 +237,17 @@ def test_the_search_for_what_tests_may_not_do_finds(line: str) -> None:
 
 
 def test_no_module_is_longer_than_three_hundred_lines() -> None:
-    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in [*SOURCES, *BENCH]}
 
     assert {} == {path: length for path, length in lengths.items() if length > 300}
 
 
 def test_every_module_says_at_its_top_what_it_is_for() -> None:
-    assert [] == [place(path, tree) for path, tree in parsed(SOURCES) if tree.body and ast.get_docstring(tree) is None]
+    assert [] == [place(path, tree) for path, tree in parsed([*SOURCES, *BENCH]) if tree.body and ast.get_docstring(tree) is None]
 
 
 def text_files() -> Iterator[tuple[Path, str]]:
-    made = {".git", ".venv", "var", "dist", "build", ".hypothesis", ".benchmarks", "__pycache__"}
+    made = {".git", ".venv", ".venv-bench", "var", "dist", "build", ".hypothesis", ".benchmarks", "__pycache__"}
     for folder, below, names in os.walk(ROOT):
         below[:] = sorted(name for name in below if name not in made and not name.endswith("_cache"))
         for file in (Path(folder, name) for name in sorted(names)):
@@ -317,7 +318,7 @@ def test_the_packages_are_tars_supervisor_and_tars_actors_from_this_checkout() -
 def test_nobody_imports_the_folders_by_their_own_names() -> None:
     offenders = [
         place(path, node)
-        for path, tree in parsed([*SOURCES, *TESTS])
+        for path, tree in parsed([*SOURCES, *BENCH, *TESTS])
         for node in ast.walk(tree)
         for name in (
             [alias.name for alias in node.names]

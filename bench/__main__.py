@@ -1,0 +1,101 @@
+"""``python -m bench``: everything beside everything, or the short version that CI runs."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Final
+
+import attrs
+import orjson
+import trio
+import typer
+
+from . import contenders, scenario
+from .child import ROOT, available_cores, cores
+from .contenders import Contender
+from .machine import Machine, describe, load
+from .report import as_json, as_text, ratio, rows
+from .rounds import Measured, run, turns
+from .scenario import Scenario, mosquitto_in, search_path
+
+app: Final = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True)
+RESULTS: Final = ROOT / "bench" / "results"
+FLOOR: Final = ROOT / "bench" / "floor.toml"
+
+
+@attrs.frozen
+class Floor:
+    """What ``floor.toml`` says: the median of `ours` over `theirs` is at least `floor`."""
+
+    ours: str
+    theirs: str
+    floor: float
+
+
+def read_floor(text: str) -> Floor:
+    """Raises KeyError or TypeError for a file that says something else."""
+    return Floor(**tomllib.loads(text)["ratio"])
+
+
+@app.command()
+def throughput(
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    cpu_s: Annotated[float, typer.Option(min=0.1, help="CPU time of the consumer in each measurement.")] = 2.0,
+    only: Annotated[list[str] | None, typer.Option(help='A contender, e.g. "tars 5"; may stand more than once.')] = None,
+    via: Annotated[list[str] | None, typer.Option(help='A scenario, e.g. "blaster, QoS 1"; may stand more than once.')] = None,
+    results: Annotated[Path, typer.Option(help="Where the report goes.")] = RESULTS,
+) -> None:
+    """Every contender in every scenario, alternating; writes report.json, report.md and the pictures."""
+    taking_part = [each for each in contenders.ALL if not only or each.name in only]
+    ways = [each for each in scenario.ALL if not via or each.name in via]
+    measured, machine = _measure(taking_part, ways, rounds, cpu_s)
+    results.mkdir(parents=True, exist_ok=True)
+    text = as_text(measured, machine)
+    (results / "report.json").write_bytes(orjson.dumps(as_json(measured, machine), option=orjson.OPT_INDENT_2) + b"\n")
+    (results / "report.md").write_text(text, encoding="utf-8")
+    from .plots import plot  # noqa: PLC0415 - the quick version does without matplotlib
+
+    plot(rows(measured.samples), results)
+    typer.echo(text)
+    raise typer.Exit(1 if measured.failures else 0)
+
+
+@app.command()
+def quick(
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    cpu_s: Annotated[float, typer.Option(min=0.1)] = 1.0,
+) -> None:
+    """Ours against the hand-written aiomqtt loop; fails when the ratio is below ``bench/floor.toml``. Needs no other peer."""
+    floor = read_floor(FLOOR.read_text(encoding="utf-8"))
+    two = [contenders.BY_NAME[name] for name in (floor.ours, floor.theirs)]
+    measured, _ = _measure(two, [scenario.QUICK], rounds, cpu_s)
+    found = ratio(measured.samples, scenario.QUICK.name, floor.ours, floor.theirs)
+    if measured.failures or found is None:
+        raise typer.Exit(1)
+    value = found.value
+    verdict = "below" if value.median < floor.floor else "not below"
+    typer.echo(
+        f"{floor.ours} over {floor.theirs}, messages per CPU-second: {value.median:.2f} "
+        f"({value.low:.2f} to {value.high:.2f} in {value.count} rounds), {verdict} the floor of {floor.floor:g}"
+    )
+    raise typer.Exit(1 if value.median < floor.floor else 0)
+
+
+def _measure(taking_part: list[Contender], ways: list[Scenario], rounds: int, cpu_s: float) -> tuple[Measured, Machine]:
+    available, environment = available_cores(), dict(os.environ)
+    pinned = cores(available)
+    if pinned.feeder is not None:
+        os.sched_setaffinity(0, {pinned.feeder})  # the consumer's core is the consumer's
+    distributions = [name for each in taking_part for name in each.distributions]
+    broker = mosquitto_in(search_path(environment)) if any(way.via == "mosquitto" for way in ways) else "mosquitto"
+    machine = describe(available, pinned, distributions, broker)
+    order = turns(taking_part, ways, rounds)
+    measured = trio.run(functools.partial(run, order, pinned, cpu_s, environment, functools.partial(typer.echo, err=True)))
+    return measured, attrs.evolve(machine, load=(*machine.load, load()))
+
+
+if __name__ == "__main__":
+    app()

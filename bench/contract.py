@@ -1,0 +1,39 @@
+"""What is sent and subscribed to: the contract, the ten filters, the topics. Pure.
+
+Law: every consumer decodes into this contract. Whoever has a way of its own to say so (FastStream: pydantic) says the same.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+HANDLERS: Final = 10
+DEVICES: Final = 10
+EVENT_TYPE: Final = "bench.reading"
+
+
+@attrs.frozen
+class Reading:
+    """The event in an envelope. `last` True: the handler's last message of a phase, to be reported and not counted."""
+
+    sensor: str
+    value: float
+    unit: str
+    seq: int
+    ok: bool
+    last: bool
+
+
+def filter_of(handler: int) -> str:
+    """The topic filter of a handler, 0..`HANDLERS` - 1."""
+    return f"bench/k{handler}/+"
+
+
+def topic_of(handler: int, device: int) -> str:
+    """A topic that exactly one handler's filter matches."""
+    return f"bench/k{handler}/device-{device}"
+
+
+FILTERS: Final = tuple(filter_of(handler) for handler in range(HANDLERS))
