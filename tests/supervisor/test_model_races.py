@@ -11,9 +11,8 @@ from typing import Any
 import attrs
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, reject, settings
-from hypothesis import strategies as st
 
-from support.model_draw import RACERS, cases
+from support.model_draw import races
 from support.model_machine import Tie
 from support.model_race import NothingToDo, race
 from support.model_race_real import check_race
@@ -24,10 +23,10 @@ from tars.supervisor import Restart, Strategy
 EXAMPLES = os.environ.get("MODEL_EXAMPLES")
 
 
-@given(cases(), st.tuples(RACERS, RACERS))
+@given(races())
 @settings(
     deadline=None,
-    max_examples=int(EXAMPLES or 150),
+    max_examples=int(EXAMPLES or 200),
     derandomize=EXAMPLES is None,
     database=None,
     report_multiple_bugs=False,
@@ -35,8 +34,9 @@ EXAMPLES = os.environ.get("MODEL_EXAMPLES")
     suppress_health_check=list(HealthCheck),
 )
 def test_of_two_commands_at_one_instant_comes_what_one_order_of_events_would_bring(
-    case: Case, both: tuple[Order | Operate, Order | Operate]
+    drawn: tuple[Case, tuple[Order | Operate, Order | Operate]],
 ) -> None:
+    case, both = drawn
     try:
         expected = race(case, both)
         note(repr(case) + f"\n  then at once: {both}\n  {len(expected.outcomes)} outcomes")

@@ -142,17 +142,46 @@ COMMANDS: Final[st.SearchStrategy[Command]] = st.one_of(
 )
 
 
-RACERS: Final[st.SearchStrategy[Order | Operate]] = st.one_of(
-    ORDER, st.builds(Operate, st.sampled_from(["terminate", "restart", "start", "delete"]), INDEX, INDEX), ORDER, STOP
-)
-"""What may meet another command in one instant."""
-
-
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """Any tree with any commands; durations already set apart."""
     commands = draw(st.lists(st.lists(COMMANDS, max_size=8), max_size=8))  # twice, or few examples would be long
     return set_apart(Case(draw(trees()), tuple(itertools.chain(*commands)), draw(st.integers(0, 2**16))))
+
+
+FEW: Final = st.integers(0, 2)
+RACERS: Final[st.SearchStrategy[Order | Operate]] = st.one_of(
+    st.builds(Order, FEW, st.sampled_from(USUAL_ENDINGS)),
+    st.builds(Operate, st.sampled_from(["terminate", "restart"]), st.just(0), FEW),
+    st.builds(Operate, st.sampled_from(["terminate", "restart", "start", "delete"]), INDEX, INDEX),
+    st.builds(Order, FEW, st.sampled_from((*USUAL_ENDINGS, *LAST_ENDINGS))),
+    STOP,
+)
+"""What may meet another command in one instant."""
+BEFORE_A_RACE: Final[st.SearchStrategy[Command]] = st.one_of(
+    st.builds(Order, FEW, st.just(CRASH)),
+    st.builds(Operate, st.sampled_from(["terminate", "terminate", "restart", "start"]), st.just(0), FEW),
+    st.builds(Next, FEW, st.sampled_from((*USUALS, *BADS))),
+    PASS,
+)
+
+
+@st.composite
+def races(draw: st.DrawFn) -> tuple[Case, tuple[Order | Operate, Order | Operate]]:
+    """Any case, or oftener one that is small enough for two commands to be about the same child; and two commands."""
+    both = draw(st.tuples(RACERS, RACERS))
+    if draw(st.integers(0, 3)) == 3:
+        return draw(cases()), both
+    children = tuple(draw(workers("abc"[number], AutoShutdown.NEVER)) for number in range(draw(st.integers(1, 3))))
+    tree = Group(
+        "root",
+        children,
+        (draw(workers("x", AutoShutdown.NEVER)),),
+        strategy=draw(st.sampled_from([Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])),
+        max_restarts=draw(st.sampled_from([20, 1])),
+        backoff=draw(st.sampled_from(BACKOFFS)),
+    )
+    return set_apart(Case(tree, tuple(draw(st.lists(BEFORE_A_RACE, max_size=5))), draw(st.integers(0, 2**16)))), both
 
 
 def set_apart(case: Case) -> Case:
