@@ -120,7 +120,13 @@ async def _run(service: Running, *, task_status: trio.TaskStatus[Supervisor]) ->
 
 
 def _unwatched(spec: SupervisorSpec) -> SupervisorSpec:
-    return attrs.evolve(spec, children=[child for child in spec.children if child.id != "watch"])
+    """Without those who look in a thread each second, of which an hour of virtual time has many: nobody asks a test for a replay."""
+    children = [_without(child, "replay") if isinstance(child, SupervisorSpec) else child for child in spec.children]
+    return _without(attrs.evolve(spec, children=children), "watch")
+
+
+def _without(spec: SupervisorSpec, name: str) -> SupervisorSpec:
+    return attrs.evolve(spec, children=[child for child in spec.children if child.id != name])
 
 
 def _retained(topic: str, data: object) -> Outbound:
