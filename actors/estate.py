@@ -25,6 +25,7 @@ from .mqtt.dispatcher import Alarm, evicted
 from .mqtt.drain import Drain
 from .mqtt.health import Health, place_of_actor, place_of_subscription
 from .mqtt.in_flight import Delivery, InFlight
+from .mqtt.journal import Journal
 from .mqtt.ledger import Ledger
 from .mqtt.letter_topic import PREFIX, LetterTopic
 from .mqtt.letters import Letters
@@ -48,6 +49,8 @@ class Estate:
     emit: Callable[[Any], None]
     window: DoneWindow
     recorder: Recorder
+    health: Health
+    journal: Journal
     table: InFlight
     to_store: Mailbox[StoreItem]
     letters: Letters
@@ -56,7 +59,6 @@ class Estate:
     arrivals: Mailbox[Delivery] = attrs.field(factory=lambda: Mailbox(math.inf))
     admitted: Mailbox[Delivery] = attrs.field(factory=lambda: Mailbox(math.inf))
     urgent: Mailbox[Outgoing] = attrs.field(factory=lambda: Mailbox(math.inf))
-    health: Health = attrs.field(factory=Health)
     link: LinkState = attrs.field(factory=LinkState)
     drain: Drain = attrs.field(factory=Drain)
     requests: Requests = attrs.field(factory=Requests)
@@ -71,7 +73,9 @@ class Estate:
         """A new one, in line with `config`."""
         window = DoneWindow(config.dedup.ttl_s, config.dedup.max_entries)
         recorder = Recorder(window, trio.current_time)
-        settled = functools.partial(_settled, window, structlog.get_logger())
+        health = Health()
+        journal = Journal(functools.partial(health.report, "crash journal"))
+        settled = functools.partial(_settled, window, journal, structlog.get_logger())
         table = InFlight(settled, record=recorder.record, first_serial=secrets.randbits(64))
         to_store: Mailbox[StoreItem] = Mailbox(math.inf)
         letter_topic = LetterTopic(emit)
@@ -82,6 +86,8 @@ class Estate:
             letter_topic=letter_topic,
             window=window,
             recorder=recorder,
+            health=health,
+            journal=journal,
             table=table,
             to_store=to_store,
             letters=letters,
@@ -155,10 +161,12 @@ class Estate:
                 self.letters.unhandled(delivery, Why.DISCARDED, attempts=0, error="the service stopped before it was handled")
 
 
-def _settled(window: DoneWindow, log: Any, delivery: Delivery) -> None:
+def _settled(window: DoneWindow, journal: Journal, log: Any, delivery: Delivery) -> None:
     """Recorded done before it is acknowledged: a redelivery in between is recognised."""
     if delivery.recorded and delivery.succeeded:
         window.record(delivery.key, delivery.succeeded, trio.current_time())
+    if journal.suspects:
+        journal.settled(delivery)
     log.debug("message_settled", topic=delivery.inbound.topic, message_id=delivery.message_id, given=len(delivery.given))
 
 

@@ -2,6 +2,7 @@
 
     root                one_for_one
     ├── store           dead letters on disk
+    ├── journal         which messages are in hand, for the next process
     ├── recording       the dedup window on disk; only if durable
     ├── watch           notices a blocked event loop
     └── service         rest_for_one
@@ -43,6 +44,7 @@ from .mqtt.embedded import embedded_broker
 from .mqtt.handler import HandlerPorts, handler
 from .mqtt.health import HealthTopic
 from .mqtt.heartbeat import Beats, heartbeat
+from .mqtt.journaling import journaling
 from .mqtt.recording import recording
 from .mqtt.replay import ReplayPorts, replay
 from .mqtt.store import store
@@ -114,7 +116,7 @@ def _tree(config: ServiceConfig, definitions: Sequence[ActorDefinition], estate:
         ],
         strategy=Strategy.REST_FOR_ONE,
     )
-    state = [_store(config, estate), *_recording(config, estate)]
+    state = [_store(config, estate), _journal(config, estate), *_recording(config, estate)]
     return SupervisorSpec("root", [*state, _watch(estate), service], reload=functools.partial(_reload, estate, transport))
 
 
@@ -128,6 +130,11 @@ def _store(config: ServiceConfig, estate: Estate) -> ChildSpec:
         last_call=estate.last_call,
     )
     return ChildSpec("store", start, made_from=(config.service.state_dir, config.store))
+
+
+def _journal(config: ServiceConfig, estate: Estate) -> ChildSpec:
+    state_dir = config.service.state_dir
+    return ChildSpec("journal", functools.partial(journaling, state_dir, estate.journal), made_from=state_dir)
 
 
 def _recording(config: ServiceConfig, estate: Estate) -> list[ChildSpec]:
@@ -161,6 +168,7 @@ def _handler(config: ServiceConfig, definition: ActorDefinition, estate: Estate)
         drain=estate.drain,
         health=estate.health,
         emit=estate.emit,
+        journal=estate.journal,
     )
     made_from = (actor.use, actor.topics, actor.settings, config.source)
     return ChildSpec(definition.name, functools.partial(handler, ports), shutdown_s=HANDLER_GRACE_S, made_from=made_from)

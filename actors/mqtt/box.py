@@ -34,6 +34,7 @@ class ActorBox:
     handler_timeout_s: float = 30.0
     max_attempts: int = 3
     retained: LastRetained = attrs.field(factory=LastRetained)
+    excused: bool = False  # the actor waits for another: that is no slowness of its own
     busy_since: float | None = None  # the actor works on one message since then (trio time)
     _progress: tuple[float, int] | None = attrs.field(default=None, init=False)  # when we last saw some, messages done by then
 
@@ -47,7 +48,7 @@ class ActorBox:
         actor doing 1 400 a second, and on a starved machine one of 5 000 condemned 4 911.
         """
         inside = self.mailbox.statistics()
-        if inside.oldest_since is None:
+        if inside.oldest_since is None or self.excused:
             self._progress = None
             return None
         if crowded or self._progress is None or inside.done - self._progress[1] >= self.share:

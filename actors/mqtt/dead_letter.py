@@ -24,6 +24,7 @@ class Why(enum.Enum):
     EXPIRED = "expired"  # outbound: `expires_s` passed before it could be sent
     DISCARDED = "discarded"  # still queued at the final stop
     REMOVED = "removed"  # its actor or subscription was taken out of the config
+    QUARANTINED = "quarantined"  # two processes died with it in hand
     POISON = "poison"  # dedup or dispatcher failed on it
 
 

@@ -24,6 +24,7 @@ from .dead_letter import Why
 from .drain import Drain
 from .health import Health
 from .in_flight import Delivery, InFlight, Work
+from .journal import MAX_DEATHS, Journal
 from .ladder import Ladder
 from .letters import Letters
 from .log_scope import LogScope
@@ -46,6 +47,7 @@ class HandlerPorts:
     drain: Drain
     health: Health
     emit: Callable[[object], None]
+    journal: Journal = attrs.field(factory=Journal)  # as it comes it notes nothing
 
 
 async def handler(ports: HandlerPorts, *, task_status: trio.TaskStatus[None]) -> None:
@@ -199,6 +201,8 @@ class _Life:
         except DecodeError as unreadable:
             self._ladder.set_aside(work, taken, Why.UNDECODABLE, attempt, unreadable)
             return
+        if ports.journal.suspects and not await self._may_run(work, attempt, taken):
+            return
         error: Exception | None = None
         with trio.CancelScope(deadline=self._deadline()) as scope:
             inbound = work.delivery.inbound
@@ -211,18 +215,38 @@ class _Life:
                 attempt=attempt,
                 scope=scope,
             )
-            with self._lines.of(ctx):
-                if method.is_async:
-                    error = await run_author(method.call, self._instance, event, ctx)
-                else:
-                    scope.deadline = float("inf")
-                    error = await self._call_in_thread(method, event, ctx, work, taken)
+            ports.journal.begin(ports.box.name, work, attempt)
+            try:
+                with self._lines.of(ctx):
+                    if method.is_async:
+                        error = await run_author(method.call, self._instance, event, ctx)
+                    else:
+                        scope.deadline = float("inf")
+                        error = await self._call_in_thread(method, event, ctx, work, taken)
+            finally:
+                ports.journal.end(ports.box.name)
         if scope.cancelled_caught:
             error = self._too_long()
         if error is None:
             self._ladder.done(work, taken)
         else:
             self._ladder.failed(work, taken, attempt, error)
+
+    async def _may_run(self, work: Work, attempt: int, taken: Taken[Work] | None) -> bool:
+        """What a process has died of takes its turn with other such messages; what two have died of is not run."""
+        box, journal = self._ports.box, self._ports.journal
+        deaths = journal.deaths(work)
+        if deaths >= MAX_DEATHS:
+            error = f"{deaths} processes died with it in hand"
+            self._ladder.set_aside(work, taken, Why.QUARANTINED, deaths + attempt - 1, error)
+            return False
+        if deaths:
+            box.excused = True
+            try:
+                await journal.turn(box.name)
+            finally:
+                box.excused = False
+        return True
 
     async def _in_thread(
         self, overdue: Callable[[], None], call: Callable[..., object], *arguments: object

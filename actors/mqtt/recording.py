@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
 import structlog
 import trio
 
 from tars.supervisor import Custody, ExitReason, ExitRequest, MailboxClosed, Taken, trap_exit
 
+from .elsewhere import Elsewhere, one_thread
 from .recorder import Recorder, ToRecord
 from .store_files import StoreError
 from .window_file import WindowFile, open_window
@@ -23,25 +24,7 @@ from .window_file import WindowFile, open_window
 MAX_BATCH: Final = 1000
 """Records per transaction, at most."""
 
-T = TypeVar("T")
 OpenWindow: TypeAlias = Callable[[Path], WindowFile]
-
-
-class Elsewhere(Protocol):
-    """Runs what blocks where it does not hold the event loop; one at a time, and what has begun is finished."""
-
-    async def __call__(self, work: Callable[[], T], /) -> T:
-        """Return what `work` returns, raise what it raises."""
-        ...
-
-
-def _one_thread() -> Elsewhere:
-    limiter = trio.CapacityLimiter(1)
-
-    async def in_thread(work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(work, limiter=limiter)
-
-    return in_thread
 
 
 async def recording(
@@ -62,7 +45,7 @@ async def recording(
     """
     request = trap_exit()
     task_status.started()
-    elsewhere = elsewhere or _one_thread()
+    elsewhere = elsewhere or one_thread()
     try:
         async with recorder.mailbox.custody() as custody:
             file = await elsewhere(functools.partial(open_window, state_dir))

@@ -92,7 +92,7 @@ def test_the_tree_is_the_one_of_the_design() -> None:
         ],
     )
 
-    assert ("root", Strategy.ONE_FOR_ONE, ["store", "watch", service]) == shape(tree(config()))
+    assert ("root", Strategy.ONE_FOR_ONE, ["store", "journal", "watch", service]) == shape(tree(config()))
 
 
 def test_the_heartbeat_and_the_embedded_broker_are_there_when_asked_for() -> None:

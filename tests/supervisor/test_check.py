@@ -136,4 +136,4 @@ def test_check_shows_tree_and_settings_to_people_and_to_programs(capsys: pytest.
     assert ["actors.router.mailbox", "128", "file"] in [line.split() for line in shown.lines]
     assert {"value": 128, "from": "file"}.items() <= told["settings"]["actors.router.mailbox"].items()
     assert {"value": "tars-router", "from": "default", "name": ""} == told["settings"]["mqtt.client_id"]
-    assert ["store", "watch", "service"] == [each["id"] for each in told["tree"]["children"]]
+    assert ["store", "journal", "watch", "service"] == [each["id"] for each in told["tree"]["children"]]

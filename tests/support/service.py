@@ -98,12 +98,13 @@ class Seen:
 class MemoryStore:
     """The store's actor, without a disk. While `fault` says something it does not work, for that reason.
 
-    `open_window` opens the durable dedup window, which is on disk all the same.
+    `open_window` opens the durable dedup window, which is on disk all the same, as the journal is, if asked for.
     """
 
     letters: list[DeadLetter] = attrs.field(factory=list)
     fault: str | None = None
     open_window: OpenWindow = open_window
+    journal: bool = False
     changed: Pulse = attrs.field(factory=Pulse, init=False)
 
     def fail(self, fault: str) -> None:
@@ -380,6 +381,9 @@ def _adapted(spec: SupervisorSpec, store: MemoryStore | None, ports: Mapping[str
         elif child.id == "store" and store is not None:
             assert isinstance(child.start, functools.partial)
             children.append(attrs.evolve(child, start=functools.partial(store.start, *child.start.args, **child.start.keywords)))
+        elif child.id == "journal" and store is not None:
+            if store.journal:
+                children.append(attrs.evolve(child, start=functools.partial(child.start, elsewhere=at_once)))
         elif child.id == "recording" and store is not None:
             children.append(attrs.evolve(child, start=functools.partial(child.start, open_window=store.open_window, elsewhere=at_once)))
         elif child.id != "watch" and (child.id != "replay" or store is None):
