@@ -48,6 +48,12 @@ class Published:
             return None
 
     @property
+    def id(self) -> str:
+        """The envelope's id, which a reply must carry; "" of a raw message."""
+        envelope = self.envelope
+        return "" if envelope is None else envelope.id
+
+    @property
     def data(self) -> Any:  # JSON
         """What is in the envelope; of a raw message its JSON. Raises `DecodeError` for what is no JSON."""
         envelope = self.envelope

@@ -10,6 +10,7 @@ import orjson
 from tars.actors.mqtt.dead_letter import DeadLetter
 from tars.actors.mqtt.events import HandlerFailed
 from tars.actors.mqtt.memory_watch import Published
+from tars.supervisor import ChildExited, leaves
 
 _SHOWN: Final = 10
 _CHARS: Final = 200
@@ -19,14 +20,22 @@ class Unfulfilled(AssertionError):
     """What the test waited for did not happen. The message says what did."""
 
 
-def report(published: Sequence[Published], letters: Sequence[DeadLetter], failures: Sequence[HandlerFailed], unacked: Sequence[str]) -> str:
-    """Several lines, newest last."""
-    sections = (
+def report(
+    published: Sequence[Published],
+    letters: Sequence[DeadLetter],
+    failures: Sequence[HandlerFailed],
+    unacked: Sequence[str],
+    crashes: Sequence[ChildExited],
+) -> str:
+    """Several lines, newest last. `crashes`: of parts of the runtime, which no author's code should be able to cause."""
+    sections: tuple[tuple[str, list[str]], ...] = (
         ("published", [_publication(each) for each in published]),
         ("dead letters", [f"{each.why.value}  {each.topic}  {each.error}" for each in letters]),
         ("failures", [f"{each.actor.rpartition('/')[2]}  {each.topic or each.subscription}  {_said(each.error)}" for each in failures]),
         ("received and not acknowledged", list(unacked)),
     )
+    if crashes:
+        sections = (*sections, ("crashed", [f"{each.path}  {_said(leaves(each.error)[0])}" for each in crashes if each.error is not None]))
     return "\n".join(line for title, entries in sections for line in _section(title, entries))
 
 

@@ -24,7 +24,7 @@ from tars.actors.mqtt.memory_watch import Published
 from tars.actors.mqtt.pulse import Pulse
 from tars.actors.mqtt.store_db import DATABASE_NAME, read_dead_letters
 from tars.actors.mqtt.topics import matches, validate_filter
-from tars.supervisor import ChildStarted
+from tars.supervisor import ChildExited, ChildStarted, ExitKind
 from tars.supervisor.render import event_logger
 
 from .clock import on_a_mock_clock
@@ -253,7 +253,8 @@ class Watched:
     def _report(self) -> str:
         link = "connected" if self.estate.link.is_up else "not connected"
         gave_up = "" if self.failure is None else f"it gave up: {type(self.failure).__name__}: {self.failure}\n"
-        said = report(self.published, self.dead_letters, self.failures, list(self.recorder.unacked.values()))
+        crashes = [each for each in self.events_of(ChildExited) if each.kind is ExitKind.CRASH]
+        said = report(self.published, self.dead_letters, self.failures, list(self.recorder.unacked.values()), crashes)
         return f"{gave_up}the service is {link}\n{said}"
 
     async def _settled(self) -> None:
