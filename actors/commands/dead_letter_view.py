@@ -47,12 +47,12 @@ def values(found: Found) -> dict[str, object]:
         ended_at = None if found.ended_at is None else moment(found.ended_at, "iso")
         outcome = None if found.outcome is None else found.outcome.value
         replay = {"at": moment(found.replay, "iso"), "ended_at": ended_at, "outcome": outcome}
-    facts = attrs.asdict(letter, filter=lambda field, _: field.name not in {"payload", "traceback", "user_properties"})
+    facts = attrs.asdict(letter, filter=lambda field, _: field.name not in {"why", "payload", "traceback", "user_properties"})
     return {
         "id": found.id,
         **facts,
         "at": moment(letter.at, "iso"),
-        "why": letter.why.value,
+        "reason": letter.why.value,
         "error": redact(letter.error),
         "payload_bytes": found.payload_bytes,
         "replay": replay,

@@ -218,7 +218,7 @@ def test_show_tells_programs_everything_but_secrets() -> None:
     assert "hidden" not in json.dumps(told)
     assert {
         "id": 17,
-        "why": "crashed",
+        "reason": "crashed",
         "direction": "in",
         "topic": "stt/final",
         "qos": 1,

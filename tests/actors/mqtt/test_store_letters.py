@@ -167,6 +167,48 @@ def test_looking_sees_what_a_running_service_has_just_written(tmp_path: Path) ->
         assert [1, 2, 3, 4, 5, 6] == ids(tmp_path)
 
 
+def restarting_service(directory: Path, *, times: int, letters: int) -> subprocess.Popen[bytes]:
+    """A program that opens the store, writes letters one by one, and closes it, so many times."""
+    program = f"""
+import contextlib
+from pathlib import Path
+from tars.actors.mqtt.dead_letter import DeadLetter, Why
+from tars.actors.mqtt.store_db import append, open_database
+for _ in range({times}):
+    with contextlib.closing(open_database(Path({str(directory / DATABASE_NAME)!r}))) as database:
+        for _ in range({letters}):
+            append(database, [DeadLetter(Why.CRASHED, "in", "t", bytes(3000), 1, retain=False, at=1.0)], 10_000)
+"""
+    return subprocess.Popen([sys.executable, "-W", "ignore", "-c", program])
+
+
+def test_whoever_looks_while_a_service_starts_and_stops_sees_one_moment_and_never_an_earlier_one(tmp_path: Path) -> None:
+    filled(tmp_path, letter(1))
+    seen = [ids(tmp_path)]
+    with restarting_service(tmp_path, times=40, letters=2) as service:
+        while service.poll() is None:
+            seen.append(ids(tmp_path))
+
+    assert [] == [each for each in seen if each != list(range(1, len(each) + 1))]
+    assert sorted(map(len, seen)) == list(map(len, seen))
+    assert (0, 81) == (service.returncode, len(ids(tmp_path)))
+
+
+def test_nothing_that_a_service_writes_is_lost_while_somebody_purges(tmp_path: Path) -> None:
+    filled(tmp_path, letter(1))
+    gone = 0
+    with restarting_service(tmp_path, times=3, letters=60) as service:
+        while service.poll() is None:
+            if there := ids(tmp_path):
+                with changing(tmp_path) as database:
+                    gone += forget(database, Sought(newest=there[-1]))
+                    compact(database)
+
+    assert 0 == service.returncode
+    assert gone > 0
+    assert 181 == gone + len(ids(tmp_path))
+
+
 def test_an_empty_file_holds_nothing_and_stays_empty(tmp_path: Path) -> None:
     (tmp_path / DATABASE_NAME).touch()
 
