@@ -115,7 +115,8 @@ class Estate:
         now = [each for box in self.boxes.values() for each in box.subscriptions]
         for gone in {each.template.filter for each in before} - {each.template.filter for each in now}:
             self.health.report(place_of_subscription(gone), None)
-        self.filters.want(_strongest(now), {each.template.filter for each in now if each not in before})
+        renewed = {each.template.filter for each in now if each not in before}
+        self.filters.want(_strongest(now), renewed, {each.template.filter: _listeners(now, each) for each in now})
         self.alarm.ring()
 
     def _drop(self, box: ActorBox) -> None:
@@ -178,6 +179,11 @@ def _unsent(letters: Letters, outgoing: Outgoing, reason: str) -> None:
 
 def _subscription(actor: str, definition: SubscriptionDefinition) -> Subscription:
     return Subscription(definition.id, actor, f"{HANDLERS_PATH}/{actor}", definition.template, definition.qos)
+
+
+def _listeners(subscriptions: Sequence[Subscription], like: Subscription) -> str:
+    """The actors that subscribe what `like` does."""
+    return ", ".join(dict.fromkeys(each.actor for each in subscriptions if each.template.filter == like.template.filter))
 
 
 def _strongest(subscriptions: Sequence[Subscription]) -> dict[str, int]:

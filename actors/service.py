@@ -45,6 +45,7 @@ from .mqtt.handler import HandlerPorts, handler
 from .mqtt.health import HealthTopic
 from .mqtt.heartbeat import Beats, heartbeat
 from .mqtt.journaling import journaling
+from .mqtt.permission import Permission
 from .mqtt.recording import recording
 from .mqtt.replay import ReplayPorts, replay
 from .mqtt.store import store
@@ -163,12 +164,13 @@ def _handler(config: ServiceConfig, definition: ActorDefinition, estate: Estate)
         box=box,
         behaviour=behaviour_of(definition, box.subscriptions),
         voice=voice,
+        permission=Permission(box, estate.filters, estate.emit),
         table=estate.table,
         letters=estate.letters,
         drain=estate.drain,
         health=estate.health,
-        emit=estate.emit,
         journal=estate.journal,
+        emit=estate.emit,
     )
     made_from = (actor.use, actor.topics, actor.settings, config.source)
     return ChildSpec(definition.name, functools.partial(handler, ports), shutdown_s=HANDLER_GRACE_S, made_from=made_from)

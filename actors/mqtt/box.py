@@ -36,7 +36,13 @@ class ActorBox:
     retained: LastRetained = attrs.field(factory=LastRetained)
     excused: bool = False  # the actor waits for another: that is no slowness of its own
     busy_since: float | None = None  # the actor works on one message since then (trio time)
+    without_filter: bool = False  # the broker refused it one of its subscriptions: see permission
     _progress: tuple[float, int] | None = attrs.field(default=None, init=False)  # when we last saw some, messages done by then
+
+    @property
+    def parked(self) -> bool:
+        """It gets no messages: they become dead letters."""
+        return self.without_filter or self.ledger.parked
 
     def overflows_at(self, now: float, *, crowded: bool) -> float | None:
         """When what is over the share becomes overflow (trio time); None while nothing can, or under "block".

@@ -156,7 +156,8 @@ class _Session:
         codes = await link.subscribe(wanted)
         for (topic_filter, _), code in zip(wanted, codes, strict=True):
             refused = code >= FAILURE
-            self._ports.health.report(place_of_subscription(topic_filter), f"refused by the broker (code {code:#x})" if refused else None)
+            problem = self._ports.filters.refusal(topic_filter, code) if refused else None
+            self._ports.health.report(place_of_subscription(topic_filter), problem)
             if refused:
                 self._ports.emit(SubscriptionRefused(topic_filter, code))
         self._ports.filters.confirm(wanted, codes)

@@ -88,7 +88,7 @@ def _dispatch(ports: DispatchPorts, delivery: Delivery) -> None:
         box = ports.boxes[subscription.actor]
         work = Work(delivery, subscription)
         ports.table.owe(delivery, subscription.id)
-        if box.ledger.parked:
+        if box.parked:
             set_aside(ports.table, ports.letters, work, Why.PARKED)
         else:
             box.mailbox.send_nowait(work)

@@ -91,12 +91,17 @@ class HandlerUnavailable:
 
 @attrs.frozen
 class ActorParked:
-    """An actor failed `failures` times in a row: it gets no message for `park_s`, then one trial."""
+    """An actor failed `failures` times in a row: it gets no message for `park_s`, then one trial.
+
+    Or the broker refused its `filter` with reason `code`: then the trial is that the broker is asked again.
+    """
 
     level: ClassVar[str] = "error"
     actor: str
     failures: int
     park_s: float
+    filter: str | None = None
+    code: int | None = None
 
 
 @attrs.frozen

@@ -25,9 +25,10 @@ from .drain import Drain
 from .health import Health
 from .in_flight import Delivery, InFlight, Work
 from .journal import MAX_DEATHS, Journal
-from .ladder import Ladder
+from .ladder import Failed, Ladder
 from .letters import Letters
 from .log_scope import LogScope
+from .permission import Permission
 from .thread_context import ThreadContext
 from .topics import params
 
@@ -47,6 +48,7 @@ class HandlerPorts:
     drain: Drain
     health: Health
     emit: Callable[[object], None]
+    permission: Permission | None = None  # None: it runs without what the broker refuses it
     journal: Journal = attrs.field(factory=Journal)  # as it comes it notes nothing
 
 
@@ -54,6 +56,8 @@ async def handler(ports: HandlerPorts, *, task_status: trio.TaskStatus[None]) ->
     """Run one incarnation. Raises `Failed`, `Unavailable` or `Escalate`; returns when asked to stop."""
     request = trap_exit()
     task_status.started()  # the mailbox takes messages already; what `started` does is the actor's own affair
+    if ports.permission is not None and not await ports.permission.obtain(request):
+        return
     ports.box.ledger.begin()
     ports.drain.join(ports.box.name)
     try:
@@ -62,6 +66,8 @@ async def handler(ports: HandlerPorts, *, task_status: trio.TaskStatus[None]) ->
             life = _Life(ports, custody, ladder, request)
             watch.start_soon(life.heed, request.wait)
             watch.start_soon(life.heed, ports.drain.word.wait)
+            if ports.permission is not None:
+                watch.start_soon(life.heed, ports.permission.lost)
             await life.run()
             watch.cancel_scope.cancel()
     finally:
@@ -100,6 +106,8 @@ class _Life:
                 await self._stop()
                 await self._request.wait()
                 return
+            if self._ports.permission is not None and (refused := self._ports.permission.refused):
+                raise Failed(f"the broker refused its filter {refused[0]!r}", retry_after_s=0.0)
             if self._due and self._due[0][0] <= trio.current_time():
                 await self._tick()
             elif taken := self._custody.receive_nowait(1):

@@ -61,17 +61,21 @@ class Filters:
     static: Mapping[str, int]  # the actors' own: filter -> QoS
     replies: dict[str, None] = attrs.field(factory=dict, init=False)  # the one used last stands last
     held: dict[str, int] = attrs.field(factory=dict, init=False)  # on the present connection, or refused there: filter -> QoS asked for
+    listeners: Mapping[str, str] = attrs.field(factory=dict, init=False)  # filter -> the names of the actors that subscribe it
     refused: dict[str, int] = attrs.field(factory=dict, init=False)  # at the broker's last answer: filter -> reason code
     changed: Pulse = attrs.field(factory=Pulse, init=False)
     _asking: Counter[str] = attrs.field(factory=Counter, init=False)  # requests under way, by their reply filter
     _kept: dict[str, None] = attrs.field(factory=dict, init=False)  # held on an earlier connection: the session may have them still
 
-    def want(self, static: Mapping[str, int], renewed: Collection[str] = ()) -> None:
-        """The actors subscribe these from now on. The `renewed` are asked for again: someone new wants what is retained there."""
+    def want(self, static: Mapping[str, int], renewed: Collection[str] = (), listeners: Mapping[str, str] | None = None) -> None:
+        """The actors subscribe these from now on. The `renewed` are asked for again: someone new wants what is retained there.
+
+        `listeners`: by filter, who does without the rest when the broker refuses it.
+        """
         for topic_filter in renewed:
             if self.held.pop(topic_filter, None) is not None:
                 self._kept[topic_filter] = None
-        self.static = static
+        self.static, self.listeners = static, listeners or {}
         for topic_filter in [each for each in self.refused if each not in static and each not in self.replies]:
             del self.refused[topic_filter]
         self.changed.beat()
@@ -104,6 +108,11 @@ class Filters:
             else:
                 self.refused.pop(topic_filter, None)
         self.changed.beat()
+
+    def refusal(self, topic_filter: str, code: int) -> str:
+        """What health says about a filter that the broker refused."""
+        whom = self.listeners.get(topic_filter)
+        return f"refused by the broker (code {code:#x})" + (f", which parks {whom}" if whom else "")
 
     def ask_again(self, topic_filter: str) -> None:
         """A filter that was refused may be granted by now. Without a connection there is nothing to do: the next one asks for all."""

@@ -99,7 +99,7 @@ def _has_room(ports: ReplayPorts, asked: Waiting) -> bool:
     """Not to a parked actor: that would make a dead letter of it again. Not into a full outbox."""
     if asked.direction == "out":
         return len(ports.outbox) < ports.outbox.capacity
-    return not any(box.path == asked.actor and box.ledger.parked for box in ports.boxes.values())
+    return not any(box.path == asked.actor and box.parked for box in ports.boxes.values())
 
 
 def _begin(ports: ReplayPorts, lane: str, asked: Waiting, letter: DeadLetter) -> None:

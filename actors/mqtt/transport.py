@@ -18,13 +18,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import attrs
 
 from tars.supervisor.errors import TarsError, Unavailable
 
 UserProperties: TypeAlias = tuple[tuple[str, str], ...]
+
+FAILURE: Final = 0x80
+"""Reason codes from here on say no (MQTT 5 section 2.4)."""
 
 
 class LinkLost(Unavailable):

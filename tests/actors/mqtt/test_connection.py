@@ -151,7 +151,7 @@ async def test_a_refused_subscription_is_reported_and_makes_the_service_unwell_u
         assert [SubscriptionRefused("one", 0x87)] == world.events_of(SubscriptionRefused)
         ping = await world.health("degraded")
 
-        assert (False, "subscription one: refused by the broker (code 0x87)") == (ping["ok"], ping["err"])
+        assert (False, "subscription one: refused by the broker (code 0x87), which parks one") == (ping["ok"], ping["err"])
         assert [] == [entry for entry in world.said(HEALTH) if b'"ready"' in entry.payload]
         broker.refuse_subscribe("one", 0)
         broker.drop_link(CLIENT)
