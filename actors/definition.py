@@ -19,6 +19,7 @@ from tars.supervisor.structure import structure as structure_strictly
 
 from .actor import Actor, Subscribed, Ticking, marks_of
 from .contracts import STANDARD, TopicRegistry
+from .declared import declared_by
 from .mqtt.topics import Template, TopicError, parse_template, validate_topic
 from .reflection import UNUSABLE, Member, event_type, is_async, members, place, required_arguments, settings_owner, settings_type, wants_ctx
 
@@ -112,7 +113,7 @@ def define(
     """Read the actor class, or decorated function, `use` as the actor `name`. Raises `DefinitionError`.
 
     `settings` is the raw ``[actors.NAME.settings]``; `topics` renames templates that `use` subscribes to, exactly as
-    written there, and topics of `registry`, which it may publish to.
+    written there, topics that it declares with `publishes`, and topics of `registry`.
     """
     return _Definer(name, dict(settings or {}), dict(topics or {}), registry, structure).define(use)
 
@@ -137,7 +138,7 @@ class _Definer:
             self._note(use, "has nothing to do: no @subscribe and no @every")
         subscribed = [(member, member.mark) for member in found if isinstance(member.mark, Subscribed)]
         ticking = [(member, member.mark) for member in found if isinstance(member.mark, Ticking)]
-        self._check_renames({mark.template for _, mark in subscribed})
+        self._check_renames({mark.template for _, mark in subscribed}, use)
         definition = ActorDefinition(
             name=self.name,
             make=self._maker(cls),
@@ -225,14 +226,18 @@ class _Definer:
             self._rename_problem(written, f'"{topic}" must keep {", ".join(lost)}')
         return template
 
-    def _check_renames(self, subscribed: set[str]) -> None:
-        published = {pair.topic for pair in self.registry.pairs}
+    def _check_renames(self, subscribed: set[str], use: object) -> None:
+        declared = {each.topic for each in declared_by(use) if each.topic and "{" not in each.topic}  # only a topic as it is is looked up
+        published = {pair.topic for pair in self.registry.pairs} | declared
         for key, topic in self.topics.items():
             if key in subscribed:
                 continue
             if key not in published:
                 hint = suggestion(key, sorted(subscribed)) or suggestion(key, sorted(published))
-                self._rename_problem(key, f"the actor does not subscribe to it, and it is no topic of the registry{hint}")
+                self._rename_problem(
+                    key,
+                    f"is no topic the actor subscribes to or declares with @publishes, nor one of the registry{hint}",
+                )
                 continue
             try:
                 validate_topic(topic)

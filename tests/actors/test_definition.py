@@ -13,6 +13,7 @@ import pytest
 
 from tars.actors.actor import Actor, every, subscribe
 from tars.actors.contracts import Envelope, Pair, TopicRegistry
+from tars.actors.declared import publishes
 from tars.actors.definition import ActorDefinition, DefinitionError, define
 from tars.actors.mqtt.topics import Template
 
@@ -230,12 +231,25 @@ def test_a_rename_reaches_subscriptions_and_publishes() -> None:
     assert Template("$share/g/+/+", ((0, "floor"), (1, "room"))) == definition.subscriptions[0].template
 
 
+def test_a_topic_that_an_actor_declares_to_publish_to_can_be_renamed_one_that_stands_for_many_cannot() -> None:
+    @publishes("alarm.heat", topic="alarms/heat")
+    @publishes("room.heat", topic="rooms/{room}/heat")
+    @subscribe("in")
+    def tells(event: bytes) -> None: ...
+
+    assert {"alarms/heat": "house/alarms"} == define("x", tells, topics={"alarms/heat": "house/alarms"}).topics
+    (problem,) = mistakes(define, "x", tells, topics={"rooms/{room}/heat": "house/{room}"})
+
+    assert problem.startswith('actors.x.topics."rooms/{room}/heat": is no topic the actor subscribes to or declares')
+
+
 @pytest.mark.parametrize(
     ("topics", "line"),
     [
         (
             {"stt/fnal": "x"},
-            'topics."stt/fnal": the actor does not subscribe to it, and it is no topic of the registry; did you mean "stt/final"?',
+            'topics."stt/fnal": is no topic the actor subscribes to or declares with @publishes, '
+            'nor one of the registry; did you mean "stt/final"?',
         ),
         ({"llm/reqest": "x"}, 'did you mean "llm/request"?'),
         ({"sensors/+/temp": "x"}, 'did you mean "sensors/{room}/temp"?'),
