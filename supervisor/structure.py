@@ -5,7 +5,8 @@ string; an int is accepted where a float is asked for, since TOML writes both. R
 attrs validators (`within`, or any of attrs' own that do not look at the instance).
 
 A field may be: bool, int, float, str, Path, Literal, Enum (by value), Any, an attrs class (a nested table),
-``X | None``, unions of these, list/tuple/frozenset of X, dict[str, X].
+``X | None``, unions of these, list/tuple/frozenset of X, dict[str, X], and ``Annotated[X, range]``, where a range is
+whatever has ``holds(value)`` and names itself.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
@@ -153,6 +154,21 @@ def _union(converter: cattrs.Converter, kind: Any) -> Hook:
     return hook
 
 
+def _ranged(converter: cattrs.Converter, kind: Any) -> Hook:
+    inner, *extras = get_args(kind)
+    structure_inner = converter.get_structure_hook(inner)
+    ranges = [extra for extra in extras if hasattr(extra, "holds")]
+
+    def hook(raw: Any, _: Any) -> Any:
+        value = structure_inner(raw, inner)
+        for each in ranges:
+            if not each.holds(value):
+                raise Mismatch(f"{describe(inner)} {each}", raw)
+        return value
+
+    return hook
+
+
 def _array(converter: cattrs.Converter, kind: Any) -> Hook:
     item = (get_args(kind) or (Any,))[0]
     build = get_origin(kind) or kind
@@ -231,6 +247,7 @@ def _converter() -> cattrs.Converter:
     factories: tuple[tuple[Callable[[Any], bool], Callable[[Any], Hook]], ...] = (
         (lambda asked: isinstance(asked, type) and issubclass(asked, enum.Enum), _choice),
         (lambda asked: get_origin(asked) is Literal, _choice),
+        (lambda asked: get_origin(asked) is Annotated, partial(_ranged, converter)),
         (lambda asked: get_origin(asked) in UNIONS, partial(_union, converter)),
         (lambda asked: asked in ARRAYS or get_origin(asked) in ARRAYS, partial(_array, converter)),
         (lambda asked: asked is dict or get_origin(asked) is dict, partial(_table, converter)),
