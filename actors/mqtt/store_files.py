@@ -5,6 +5,7 @@ Law: what was there before is never changed, except the `lock` file. Blocking; t
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -74,8 +75,6 @@ def hold(state_dir: Path) -> int:
     descriptor = os.open(state_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
     except BlockingIOError:
         said = os.pread(descriptor, _PID_BYTES, 0).strip()
         os.close(descriptor)
@@ -83,4 +82,7 @@ def hold(state_dir: Path) -> int:
     except OSError:
         os.close(descriptor)
         raise
+    with contextlib.suppress(OSError):  # a full disk: the number is missing then, the lock is not
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
     return descriptor
