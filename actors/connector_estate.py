@@ -152,7 +152,7 @@ class ConnectorEstate:
             ledger=Ledger(sys.maxsize, 1.0),  # a callback is never parked: each message is a fresh try
             subscriptions=(route, marker),
             share=max(1, min(self.options.mailbox, self.options.mqtt.receive_maximum // 2)),
-            overflow="drop_oldest",
+            overflow=Overflow.DROP_OLDEST,
             overflow_after_s=self.options.overflow_after_s,
             handler_timeout_s=math.inf,
             max_attempts=1,

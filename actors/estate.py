@@ -132,7 +132,7 @@ class Estate:
     def _take_limits(self, box: ActorBox, config: ServiceConfig) -> None:
         actor = config.actors[box.name]
         box.share = max(1, min(actor.mailbox, config.mqtt.receive_maximum // (len(config.actors) + 1)))  # all hung together leave some
-        box.overflow = actor.overflow.value
+        box.overflow = actor.overflow
         box.overflow_after_s = actor.overflow_after_s
         box.handler_timeout_s = actor.handler_timeout_s
         box.max_attempts = actor.max_attempts

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 import attrs
 
-from tars.supervisor import Mailbox
+from tars.supervisor import Mailbox, Overflow
 
 from .in_flight import Work
 from .ledger import Ledger
 from .retained import LastRetained
 from .subscription import Subscription
-
-OverflowPolicy: TypeAlias = Literal["dead_letter", "block", "drop_oldest", "drop_newest"]
 
 
 @attrs.define(eq=False)
@@ -29,7 +25,7 @@ class ActorBox:
     ledger: Ledger
     subscriptions: tuple[Subscription, ...] = ()
     share: int = 1
-    overflow: OverflowPolicy = "dead_letter"
+    overflow: Overflow = Overflow.DEAD_LETTER
     overflow_after_s: float = 1.0
     handler_timeout_s: float = 30.0
     max_attempts: int = 3
@@ -45,7 +41,7 @@ class ActorBox:
         return self.without_filter or self.ledger.parked
 
     def overflows_at(self, now: float, *, crowded: bool) -> float | None:
-        """When what is over the share becomes overflow (trio time); None while nothing can, or under "block".
+        """When what is over the share becomes overflow (trio time); None while nothing can, or under `BLOCK`.
 
         Only a slow actor overflows: one that has worked on one message for `overflow_after_s`, or has finished fewer
         than its share in that time. While it is `crowded` (messages still pour in before it, and take the time it
@@ -59,7 +55,7 @@ class ActorBox:
             return None
         if crowded or self._progress is None or inside.done - self._progress[1] >= self.share:
             self._progress = (now, inside.done)
-        if self.overflow == "block" or inside.queued <= self.share:
+        if self.overflow is Overflow.BLOCK or inside.queued <= self.share:
             return None
         slow_since = self._progress[0] if self.busy_since is None else min(self._progress[0], self.busy_since)
         return max(slow_since, inside.oldest_since) + self.overflow_after_s

@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from tars.actors.contracts import DecodeError
-from tars.supervisor import Mailbox
+from tars.supervisor import Mailbox, Overflow
 
 from .box import ActorBox
 from .dead_letter import Why
@@ -127,8 +127,9 @@ def _shed_overflow(ports: DispatchPorts, now: float) -> None:
     for box in ports.boxes.values():
         at = box.overflows_at(now, crowded=crowded)
         if at is not None and at <= now:
-            count = box.mailbox.evict(box.overflow, keep=box.share, oldest_first=box.overflow == "drop_oldest")
-            ports.emit(Overflowed(box.path, count, box.share, box.overflow))
+            policy = box.overflow
+            count = box.mailbox.evict(policy.value, keep=box.share, oldest_first=policy is Overflow.DROP_OLDEST)
+            ports.emit(Overflowed(box.path, count, box.share, policy.value))
 
 
 def set_aside(table: InFlight, letters: Letters, work: Work, why: Why) -> None:

@@ -14,13 +14,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tars.actors.mqtt.box import ActorBox, OverflowPolicy
+from tars.actors.mqtt.box import ActorBox
 from tars.actors.mqtt.in_flight import Delivery, Work
 from tars.actors.mqtt.ledger import Ledger
 from tars.actors.mqtt.subscription import Subscription
 from tars.actors.mqtt.topics import parse_template
 from tars.actors.mqtt.transport import Inbound
-from tars.supervisor import Custody, Mailbox
+from tars.supervisor import Custody, Mailbox, Overflow
 
 ON_IN = Subscription("subject:in", "subject", "root/service/handlers/subject", parse_template("in"), 1)
 
@@ -54,7 +54,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(overflow: OverflowPolicy = "dead_letter") -> AsyncIterator[Desk]:
+async def desk(overflow: Overflow = Overflow.DEAD_LETTER) -> AsyncIterator[Desk]:
     mailbox: Mailbox[Work] = Mailbox(1_000)
     box = ActorBox(name="subject", path=ON_IN.path, mailbox=mailbox, ledger=Ledger(1, 1.0), share=2, overflow=overflow)
     async with mailbox.custody() as custody:
@@ -83,7 +83,7 @@ async def test_what_is_within_the_share_never_overflows(_virtual: MockClock, cou
 
 
 async def test_block_never_overflows(_virtual: MockClock) -> None:
-    async with desk("block") as it:
+    async with desk(Overflow.BLOCK) as it:
         it.receives(5)
         it.hangs()
         await it.until(100.0)
