@@ -63,7 +63,10 @@ class MessageUnmatched:
 
 @attrs.frozen
 class HandlerFailed:
-    """The one report of a failure. `final`: the message became a dead letter; `causation_id`: the message that caused this one."""
+    """The one report of a failure. `final`: the message became a dead letter; `causation_id`: the message that caused this one.
+
+    `correlation_id`: the envelope's id, as on every line the handler itself has logged.
+    """
 
     level: ClassVar[str] = "error"
     actor: str
@@ -75,6 +78,7 @@ class HandlerFailed:
     final: bool
     error: BaseException
     causation_id: str | None = None
+    correlation_id: str | None = None
 
 
 @attrs.frozen

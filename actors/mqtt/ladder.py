@@ -21,7 +21,7 @@ from .dead_letter import Why
 from .events import ActorParked, ActorRecovered, HandlerFailed, HandlerUnavailable
 from .health import Health, place_of_actor
 from .in_flight import InFlight, Work
-from .keys import cause_of
+from .keys import cause_of, correlation_of
 from .letters import Letters
 
 
@@ -130,6 +130,7 @@ class Ladder:
                 final=final,
                 error=error,
                 causation_id=cause_of(delivery.inbound.user_properties) if delivery else None,
+                correlation_id=(correlation_of(delivery.document) or None) if delivery else None,
             )
         )
 

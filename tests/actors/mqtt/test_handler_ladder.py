@@ -142,14 +142,14 @@ async def test_what_a_handler_does_with_one_message(
 async def test_a_failure_is_told_once_with_everything_and_its_letter_has_the_traceback(_virtual: MockClock) -> None:
     life = Life()
     async with running(life.actor(fails)) as world:
-        await world.deliver("in", {"n": 0}, message_id="m1")
+        await world.deliver("in", {"n": 0}, message_id="m1", envelope_id="e1")
         await world.settled()
         told = world.events_of(HandlerFailed)
         (letter,) = world.store.letters
 
         assert [(1, 3, False), (2, 3, False), (3, 3, True)] == [(each.attempt, each.max_attempts, each.final) for each in told]
-        assert {(f"{HANDLERS}subject", "subject:in", "in", "m1")} == {
-            (each.actor, each.subscription, each.topic, each.message_id) for each in told
+        assert {(f"{HANDLERS}subject", "subject:in", "in", "m1", "e1")} == {
+            (each.actor, each.subscription, each.topic, each.message_id, each.correlation_id) for each in told
         }
         assert (f"{HANDLERS}subject", "subject:in", "m1", "in") == (letter.actor, letter.subscription, letter.message_id, letter.direction)
         assert "raise Broken" in letter.traceback
