@@ -1,7 +1,7 @@
 """``async with running("service.toml") as service: ...``: the tree that the process would run, the store on a disk included.
 
-With two differences: its transport is listened to, and leads to a broker of the test's own; and nobody watches the event
-loop, since the clock may be virtual.
+With three differences: its transport is listened to, and leads to a broker of the test's own; nobody watches the event
+loop, since the clock may be virtual; and nobody looks for replays of dead letters.
 """
 
 from __future__ import annotations
