@@ -14,6 +14,7 @@ from tars.actors.contracts.health import TOPIC_SYSTEM_KEEPALIVE_PREFIX, HealthPi
 from tars.actors.declared import Declared
 from tars.actors.definition import ActorDefinition, SubscriptionDefinition
 from tars.actors.mqtt.health import HealthTopic
+from tars.actors.mqtt.letter_topic import PREFIX
 from tars.actors.mqtt.topics import Template, TopicError, parse_template, plain_filter
 from tars.actors.service_config import ServiceConfig
 
@@ -78,6 +79,10 @@ def _of_service(config: ServiceConfig) -> Iterator[Flow]:
         topic = f"{TOPIC_SYSTEM_KEEPALIVE_PREFIX}{config.client_id}"
         pair = HeartbeatPayload.PAIR
         yield _sent(SERVICE, pair, Template(topic), (HeartbeatPayload,), "bare", "A sign of life, whose confirmation by the broker counts.")
+    if config.store.publish_dead_letters:
+        pair = Pair("", f"{PREFIX}{config.client_id}")
+        summary = "What this service could not handle, or not send, as it was; why, in the user properties."
+        yield _sent(SERVICE, pair, Template(pair.topic), (bytes,), "raw", summary)
 
 
 def _sent(owner: str, pair: Pair, template: Template, models: tuple[type[Any], ...], form: Form, summary: str = "") -> Flow:

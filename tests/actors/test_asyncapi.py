@@ -207,6 +207,13 @@ def test_a_service_without_actors_says_only_how_it_is() -> None:
     assert ("system/health/robot7", 1, True) == (will["topic"], will["qos"], will["retain"])
 
 
+def test_dead_letters_that_are_published_are_any_bytes_on_their_topic() -> None:
+    whole = made(of=config(store=StoreSettings(publish_dead_letters=True)))
+
+    assert {("send", "system/dead-letter/robot7", 1, False)} == spoken(whole)
+    assert 1 == len(messages_of(whole, "service.send.system.dead-letter.robot7"))
+
+
 def test_a_service_that_says_nothing_and_hears_nothing_has_a_document_too() -> None:
     whole = made(clock)
 

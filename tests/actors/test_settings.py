@@ -117,6 +117,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         durable = false
         [store]
         max_dead_letters = 1
+        publish_dead_letters = true
         [actors."front door"]
         use = "a:b"
         mailbox = 1
@@ -145,7 +146,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         service.health,
         service.heartbeat,
     )
-    assert (DedupSettings(0, 0), StoreSettings(1)) == (service.dedup, service.store)
+    assert (DedupSettings(0, 0), StoreSettings(1, publish_dead_letters=True)) == (service.dedup, service.store)
     assert {
         "front door": ActorSettings(
             "a:b", 1, Overflow.DROP_NEWEST, 0.0, 0.1, 1, 1, 1.0, topics={"a/{b}": "c/{b}"}, settings={"depth": {"x": 1}}
