@@ -22,6 +22,10 @@ test *args:
 soak examples="10000":
     sh .ci/setup --tests && MODEL_EXAMPLES={{examples}} .venv/bin/python -m pytest tests/supervisor/test_model.py tests/supervisor/test_model_races.py
 
+# The fault table with so many messages for each fault; `just soak-faults 200000 -k "kill or RST"` for some of them.
+soak-faults messages="200000" *args:
+    sh .ci/setup --tests && FAULT_MESSAGES={{messages}} .venv/bin/python -m pytest tests/faults/test_fault_table.py {{args}}
+
 # Read one simulated life of a tree as a timeline: `just replay --scenario stuck --seed 7`; without arguments, what there is.
 replay *args:
     sh .ci/setup --tests && PYTHONPATH=tests .venv/bin/python -m support.replay {{args}}
@@ -47,7 +51,7 @@ fix: setup
 wire-doc: setup
     python -m tars.actors.contracts.wire_doc > docs/wire.md
 
-# This project beside its peers: the report goes to bench/results/. Takes about 20 minutes; have nothing else running.
+# This project beside its peers: the report goes to bench/results/. Takes half an hour; have nothing else running. `just bench latency`, too.
 bench *args="throughput":
     sh .ci/setup-bench && .venv-bench/bin/python -m bench {{args}}
 

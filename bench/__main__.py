@@ -14,7 +14,8 @@ import trio
 import typer
 
 from . import contenders, scenario
-from .child import ROOT, available_cores, cores
+from . import latency as waits
+from .child import ROOT, Cores, available_cores, cores
 from .contenders import Contender
 from .machine import Machine, describe, load
 from .report import as_json, as_text, ratio, rows
@@ -84,11 +85,37 @@ def quick(
     raise typer.Exit(1 if value.median < floor.floor else 0)
 
 
+@app.command()
+def latency(
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each rate is kept up.")] = 10.0,
+    only: Annotated[list[str] | None, typer.Option(help='A contender, e.g. "tars 5"; may stand more than once.')] = None,
+    results: Annotated[Path, typer.Option(help="Where the report goes.")] = RESULTS,
+) -> None:
+    """How long handling and request→reply take at 100, 1000 and 5000 requests per second; writes latency.json and latency.md."""
+    taking_part = [each for each in contenders.ANSWERING if not only or each.name in only]
+    pinned, environment = _pinned(), dict(os.environ)
+    tell = functools.partial(typer.echo, err=True)
+    found = trio.run(functools.partial(waits.run, taking_part, waits.RATES, rounds, seconds, pinned, environment, tell))
+    text = waits.as_text(found)
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "latency.json").write_bytes(orjson.dumps([attrs.asdict(each) for each in found], option=orjson.OPT_INDENT_2) + b"\n")
+    (results / "latency.md").write_text(text, encoding="utf-8")
+    typer.echo(text)
+    raise typer.Exit(0 if len(found) == rounds * len(taking_part) * len(waits.RATES) else 1)
+
+
+def _pinned() -> Cores:
+    """Where everything runs. This process goes to the feeder's core: the consumer's is the consumer's."""
+    pinned = cores(available_cores())
+    if pinned.feeder is not None:
+        os.sched_setaffinity(0, {pinned.feeder})
+    return pinned
+
+
 def _measure(taking_part: list[Contender], ways: list[Scenario], rounds: int, cpu_s: float) -> tuple[Measured, Machine]:
     available, environment = available_cores(), dict(os.environ)
-    pinned = cores(available)
-    if pinned.feeder is not None:
-        os.sched_setaffinity(0, {pinned.feeder})  # the consumer's core is the consumer's
+    pinned = _pinned()
     distributions = [name for each in taking_part for name in each.distributions]
     broker = mosquitto_in(search_path(environment)) if any(way.via == "mosquitto" for way in ways) else "mosquitto"
     machine = describe(available, pinned, distributions, broker)

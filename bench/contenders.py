@@ -15,69 +15,78 @@ from .packets import Protocol
 
 @attrs.frozen
 class Contender:
-    """`distributions` are what it stands on, for their versions. `ready` tells the line that says so."""
+    """`distributions` are what it stands on, for their versions. `config` writes the file that a service of ours is run from."""
 
     name: str
     protocol: Protocol
     module: str
     distributions: tuple[str, ...]
     note: str
-    ours: bool = False
+    config: Callable[[int, Protocol], str] | None = None
 
     def command(self, folder: Path, port: int) -> list[str]:
         """What to run in `folder`; writes there what it needs."""
-        if not self.ours:
+        if self.config is None:
             return python(self.module, port, self.protocol)
-        config = folder / "service.toml"
-        config.write_text(service_toml(port, self.protocol), encoding="utf-8")
-        return python(self.module, config)
+        file = folder / "service.toml"
+        file.write_text(self.config(port, self.protocol), encoding="utf-8")
+        return python(self.module, file)
 
     @property
     def ready(self) -> Callable[[str], bool]:
         """Is this the line with which it says that its subscriptions stand?"""
-        return (lambda line: "link_up" in line) if self.ours else (lambda line: line == "ready")
+        return (lambda line: line == "ready") if self.config is None else (lambda line: "link_up" in line)
 
 
-def service_toml(port: int, protocol: Protocol) -> str:
-    """Our service's config: ten actors, everything else as it is by default."""
+def counting_service(port: int, protocol: Protocol) -> str:
+    """Our service's config for throughput: ten actors, everything else as it is by default."""
     actors = (
         f'[actors.k{number}]\nuse = "bench.consumers.tars_actors:Handler"\ntopics = {{"bench/in/+" = "{filter_of(number)}"}}\n'
         f"settings = {{number = {number}}}\n"
         for number in range(HANDLERS)
     )
-    head = (
+    return "\n".join([_service(port, protocol), *actors])
+
+
+def answering_service(port: int, protocol: Protocol) -> str:
+    """For latency: one actor that answers."""
+    return f'{_service(port, protocol)}\n[actors.answers]\nuse = "bench.consumers.tars_answers:Answers"\n'
+
+
+def _service(port: int, protocol: Protocol) -> str:
+    return (
         'application = "tars.actors.service:application"\n\n'
         '[service]\nname = "bench-consumer"\n\n'
         f'[mqtt]\nurl = "mqtt://127.0.0.1:{port}"\nprotocol = "{protocol}"\n\n'
         '[log]\nlevel = "info"\nformat = "json"\n'
     )
-    return "\n".join([head, *actors])
 
 
-def _both(name: str, module: str, distributions: tuple[str, ...], note: str, *, ours: bool = False) -> tuple[Contender, ...]:
-    return (
-        Contender(f"{name} 5", "5", module, distributions, note, ours),
-        Contender(f"{name} 3.1.1", "3.1.1", module, distributions, note, ours),
-    )
-
+_OURS: Final = ("tars", "trio", "trio-asyncio", "aiomqtt", "paho-mqtt")
+_BY_HAND: Final = "Hand-written loop on asyncio. The API cannot acknowledge after handling: done through a private attribute."
+_AIOMQTT: Final = ("aiomqtt", "paho-mqtt")
+_FASTSTREAM: Final = ("faststream", "zmqtt", "pydantic")
+_LATE: Final = "AckPolicy.ACK, ten subscribers, access log off."
+_ZMQTT: Final = "auto_ack=False, a subscription and a task for each handler."
 
 ALL: Final = (
-    *_both("tars", "tars.supervisor", ("tars", "trio", "trio-asyncio", "aiomqtt", "paho-mqtt"), "Ten actors, all defaults.", ours=True),
-    *_both(
-        "aiomqtt",
-        "bench.consumers.aiomqtt_loop",
-        ("aiomqtt", "paho-mqtt"),
-        "Hand-written loop on asyncio. The API cannot acknowledge after handling: done through a private attribute.",
-    ),
+    Contender("tars 5", "5", "tars.supervisor", _OURS, "Ten actors, all defaults.", counting_service),
+    Contender("tars 3.1.1", "3.1.1", "tars.supervisor", _OURS, "Ten actors, all defaults.", counting_service),
+    Contender("aiomqtt 5", "5", "bench.consumers.aiomqtt_loop", _AIOMQTT, _BY_HAND),
+    Contender("aiomqtt 3.1.1", "3.1.1", "bench.consumers.aiomqtt_loop", _AIOMQTT, _BY_HAND),
     Contender("gmqtt 5", "5", "bench.consumers.gmqtt_loop", ("gmqtt",), "A task for each message, unordered."),
-    *_both(
-        "FastStream",
-        "bench.consumers.faststream_app",
-        ("faststream", "zmqtt", "pydantic"),
-        "AckPolicy.ACK, ten subscribers, access log off.",
-    ),
-    *_both("zmqtt", "bench.consumers.zmqtt_loop", ("zmqtt",), "auto_ack=False, a subscription and a task for each handler."),
+    Contender("FastStream 5", "5", "bench.consumers.faststream_app", _FASTSTREAM, _LATE),
+    Contender("FastStream 3.1.1", "3.1.1", "bench.consumers.faststream_app", _FASTSTREAM, _LATE),
+    Contender("zmqtt 5", "5", "bench.consumers.zmqtt_loop", ("zmqtt",), _ZMQTT),
+    Contender("zmqtt 3.1.1", "3.1.1", "bench.consumers.zmqtt_loop", ("zmqtt",), _ZMQTT),
 )
 BY_NAME: Final[Mapping[str, Contender]] = {contender.name: contender for contender in ALL}
 QUICK: Final = ("tars 5", "aiomqtt 3.1.1")
 """Ours, and the hand-written loop in its faster mode."""
+
+ANSWERING: Final = (
+    Contender("tars 5", "5", "tars.supervisor", _OURS, "One actor that publishes its answer; all defaults.", answering_service),
+    Contender("aiomqtt 3.1.1", "3.1.1", "bench.consumers.aiomqtt_answers", _AIOMQTT, "Publishes, waits for the PUBACK, acknowledges."),
+    Contender("gmqtt 5", "5", "bench.consumers.gmqtt_answers", ("gmqtt",), "Does not wait for the PUBACK of its answer."),
+)
+"""Those that answer requests."""

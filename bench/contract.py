@@ -37,3 +37,37 @@ def topic_of(handler: int, device: int) -> str:
 
 
 FILTERS: Final = tuple(filter_of(handler) for handler in range(HANDLERS))
+
+
+# -- requests -------------------------------------------------------------------------------------
+
+CLIENTS: Final = 10
+ASKED: Final = "bench.asked"
+ANSWERED: Final = "bench.answered"
+ASK_FILTER: Final = "bench/ask/+"
+
+
+@attrs.frozen
+class Question:
+    """A client's request number `seq`."""
+
+    client: int
+    seq: int
+
+
+@attrs.frozen
+class Answer:
+    """`handled_ns`: when the handler had it, by the monotonic clock, which on Linux is one for all processes."""
+
+    seq: int
+    handled_ns: int
+
+
+def ask_topic(client: int) -> str:
+    """Where a client asks."""
+    return f"bench/ask/{client}"
+
+
+def answer_topic(client: int) -> str:
+    """Where it is answered."""
+    return f"bench/answer/{client}"

@@ -1,0 +1,43 @@
+"""What the peers do for a request: decode it into the contract, drop duplicates, make the answer."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import attrs
+import cattrs
+import orjson
+
+from bench.consumers.work import Window
+from bench.contract import ANSWERED, Answer, Question, answer_topic
+
+
+@attrs.frozen
+class Request:
+    """The wire's five fields."""
+
+    id: str
+    type: str
+    ts: float
+    source: str
+    data: Question
+
+
+@attrs.define
+class Answers:
+    """Makes the answers of one process."""
+
+    _window: Window = attrs.field(factory=Window)
+    _structure: Any = attrs.field(
+        factory=lambda: cattrs.Converter(forbid_extra_keys=True, detailed_validation=False).get_structure_hook(Request)
+    )
+
+    def to(self, topic: str, payload: bytes | bytearray) -> tuple[str, bytes] | None:
+        """Topic and payload of the answer; None for a duplicate."""
+        request: Request = self._structure(orjson.loads(payload), Request)
+        if self._window.repeats((topic, request.type, request.id, request.data.seq)):
+            return None
+        data = attrs.asdict(Answer(request.data.seq, time.monotonic_ns()))
+        envelope = {"id": request.id, "type": ANSWERED, "ts": time.time(), "source": "bench-consumer", "data": data}
+        return answer_topic(request.data.client), orjson.dumps(envelope)
