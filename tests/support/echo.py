@@ -5,19 +5,24 @@ of its own, as an author's module would.
 
 The journal gets one line per step, appended whole: ``PID taken KEY SEQ`` before anything else is done with a message, and
 ``PID done KEY SEQ`` when the outbox has its answer. A message with ``"hold": true`` waits between the two, at the test's
-gate (see `tests/support/process.py`), until the gate lets it through. One with ``"fail": true`` fails at its first attempt.
+gate (see `tests/support/process.py`), until the gate lets it through. One with ``"fail": true`` fails at its first attempt,
+one with ``"needs": FILE`` finds its backend away while there is no such file, one with ``"reject": true`` is rejected.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import trio
 
-from tars.actors import Actor, Context, subscribe
+from tars.actors import Actor, Context, Reject, subscribe
+from tars.supervisor import Unavailable
+
+AWAY_S: Final = 0.05
+"""After so long the backend is asked for again."""
 
 
 @attrs.frozen
@@ -40,6 +45,10 @@ class Echo(Actor):
         write(self.settings.journal, "taken", event)
         if event.get("fail") and ctx.attempt == 1:
             raise RuntimeError("the handler's own bug")
+        if event.get("reject"):
+            raise Reject("it says so itself")
+        if event.get("needs") and not await trio.Path(event["needs"]).exists():
+            raise Unavailable("the backend is away", retry_after_s=AWAY_S)
         if event.get("hold"):
             await wait_at_gate(self.settings.gate_port)
         if self.settings.reply:

@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -89,6 +89,10 @@ class Gate:
         """Let everybody through, from now on."""
         self._is_open.set()
 
+    def shut(self) -> None:
+        """The end of `open`: hold those that come from now on."""
+        self._is_open = trio.Event()
+
     def let_through(self) -> None:
         """Let those through that wait now, and hold those that come later."""
         self._is_open.set()
@@ -147,10 +151,20 @@ class Child:
 
     process: trio.Process
     lines: list[dict[str, Any]] = attrs.field(factory=list)
-    stdout: str = ""
     stderr: str = ""
+    _stdout: list[str] = attrs.field(factory=list)
     _over: bool = False
     _changed: Pulse = attrs.field(factory=Pulse)
+
+    @property
+    def stdout(self) -> str:
+        """All it wrote there, `forget` aside."""
+        return "".join(self._stdout)
+
+    def forget(self, needless: Callable[[dict[str, Any]], bool]) -> None:
+        """Drop lines that nobody will ask for, so that a long life needs no more memory than a short one."""
+        self.lines = [line for line in self.lines if not needless(line)]
+        self._stdout.clear()
 
     async def event(self, name: str, *, count: int = 1, **values: object) -> dict[str, Any]:
         """The `count`-th line of that event with these values, also if it is there already."""
@@ -161,6 +175,19 @@ class Child:
             state = "the service ended" if self._over else f"{PATIENCE_S:g} s passed"
             raise AssertionError(f"{state} without {count} x {name} {values}:\n{self.stdout[-6000:]}\n{self.stderr}")
         return found[count - 1]
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Return when `condition` holds; it is asked again with each of its lines."""
+        with trio.move_on_after(PATIENCE_S):
+            while not condition() and not self._over:
+                await self._changed.wait()
+        if not condition():
+            raise AssertionError(f"no {what}:\n{self.stdout[-6000:]}\n{self.stderr}")
+
+    async def ends(self) -> None:
+        """Return when it has ended, however long that takes."""
+        while not self._over:
+            await self._changed.wait()
 
     def events(self, name: str, **values: object) -> list[dict[str, Any]]:
         """Every such line so far."""
@@ -197,7 +224,7 @@ class Child:
         self._changed.beat()
 
     def _add(self, line: bytes) -> None:
-        self.stdout += line.decode() + "\n"
+        self._stdout.append(line.decode() + "\n")
         self.lines.append(orjson.loads(line))
         self._changed.beat()
 

@@ -48,11 +48,13 @@ def judge(sent: Iterable[Number], got: Iterable[Number]) -> Verdict:
     )
 
 
-def journal(path: Path, step: str) -> list[Number]:
-    """What the actors of `support.echo` wrote down of `step`, in order. An empty list when there is no file yet."""
+def journal(path: Path, step: str, offset_bytes: int = 0) -> list[Number]:
+    """What the actors of `support.echo` wrote down of `step`, in order, from there on. An empty list when there is no file yet."""
     if not path.exists():
         return []
-    lines = [line.split() for line in path.read_text().splitlines()]
+    with path.open("rb") as file:
+        file.seek(offset_bytes)
+        lines = [line.split() for line in file.read().decode().splitlines()]
     return [(key, int(seq)) for _, found, key, seq in lines if found == step]
 
 
