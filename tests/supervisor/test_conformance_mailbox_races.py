@@ -70,8 +70,7 @@ def assert_balanced(mailbox: Mailbox[object]) -> None:
 
 
 @case("B4")
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("capacity", [1, 3, 100])
+@pytest.mark.parametrize(("capacity", "strategy"), [(1, Strategy.ONE_FOR_ONE), (3, Strategy.ONE_FOR_ALL), (100, Strategy.REST_FOR_ONE)])
 @seeds(200)
 async def test_what_is_put_at_the_instant_of_a_restart_is_handled_once_and_in_its_senders_order(
     world: Sim, capacity: int, strategy: Strategy

@@ -158,4 +158,10 @@ def looks(play: Play) -> Iterator[Seen]:
         steps, told = play.steps[told:], len(play.steps)
         seen = play.steps[-1].seen
         events = tuple(itertools.chain.from_iterable(step.seen.events for step in steps))
-        yield attrs.evolve(seen, events=events, stopping=tuple(sorted(seen.stopping)))
+        yield in_a_race(attrs.evolve(seen, events=events))
+
+
+def in_a_race(seen: Seen) -> Seen:
+    """What of it can be compared. A caller wakes a step after its answer is clear, and the supervisor may have begun to stop by then."""
+    answers = tuple("StartFailed" if answer == "ActorStopped" else answer for answer in seen.answers)
+    return attrs.evolve(seen, answers=answers, stopping=tuple(sorted(seen.stopping)))

@@ -6,11 +6,10 @@ import itertools
 from collections.abc import Sequence
 from typing import Final
 
-import attrs
 import trio
 
 from .model_play import Seen
-from .model_race import LATER_S, Act, Ask, Outcome, Race
+from .model_race import LATER_S, Act, Ask, Outcome, Race, in_a_race
 from .model_real import Real
 from .model_shapes import Group
 from .sim_world import Sim
@@ -44,8 +43,8 @@ async def come(real: Real, race: Race) -> Outcome:
     for later_s in LATER_S:
         await trio.sleep_until(race.at + later_s)
         await real.world.settle()
-        stopping = sorted(path for path, supervisor in real.supervisors.items() if supervisor.is_stopping)
-        looks.append(attrs.evolve(real.seen(race.outcomes[0][0].letters, stopping), stopping=tuple(stopping)))
+        stopping = [path for path, supervisor in real.supervisors.items() if supervisor.is_stopping]
+        looks.append(in_a_race(real.seen(race.outcomes[0][0].letters, stopping)))
     return tuple(looks)
 
 

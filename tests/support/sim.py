@@ -46,7 +46,7 @@ MAX_STEPS = 200_000
 """A scenario that needs more task steps than this is running in circles."""
 
 
-CANCELLATIONS: Final = 40
+CANCELLATIONS: Final = 25
 """At how many of its steps, at most, the scenario of `seeds` is cancelled from outside, in a run for each."""
 
 OF_A_SCENARIO: Final = (Exception, BaseExceptionGroup, SystemExit, pytest.fail.Exception)
