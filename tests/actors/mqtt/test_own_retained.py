@@ -27,7 +27,7 @@ class Lamp(Actor):
 @pytest.mark.parametrize("qos", [0, 1])
 async def test_what_was_retained_is_published_again_when_the_broker_has_forgotten_us(_virtual: MockClock, qos: int) -> None:
     async with running(Lamp) as world:
-        for topic, payload, more in [
+        told: list[tuple[str, str, dict[str, Any]]] = [
             ("lamp/a", "old", {}),
             ("lamp/b", "on", {}),
             ("lamp/a", "new", {}),
@@ -35,7 +35,8 @@ async def test_what_was_retained_is_published_again_when_the_broker_has_forgotte
             ("lamp/c", "", {}),
             ("lamp/event", "click", {"retain": False}),
             ("lamp/soon", "over", {"expires_s": 60}),
-        ]:
+        ]
+        for topic, payload, more in told:
             await world.deliver("set/it", {"topic": topic, "payload": payload, "qos": qos, **more})
         await world.settled()
         before = dict(world.broker.retained)
