@@ -77,7 +77,38 @@ def disconnected(code: int, where: str) -> End:
     return End(f"{where} ended the connection (0x{code:02X})")
 
 
-def certificate_refused(where: str, problem: str) -> End:
-    """The TLS handshake failed over a certificate, ours or theirs. There is no MQTT code for that; "unspecified error" stands in."""
-    hint = "check ca_file, cert_file and key_file in [mqtt.tls], and that the host name in the url is one of the certificate's"
-    return End(f"{where}: TLS certificate not accepted: {problem}", UNSPECIFIED, hint)
+# -- TLS. There is no MQTT code for what fails here; "unspecified error" stands in. ---------------------------------------
+
+# Why OpenSSL does not accept a certificate (X509_V_ERR_..., x509_vfy.h).
+_NOT_YET_VALID: Final = 9
+_EXPIRED: Final = 10
+_WRONG_NAME: Final = frozenset({62, 64})
+
+
+def broker_distrusted(where: str, verify_code: int, problem: str, ca_file: str | None) -> End:
+    """The handshake failed: we do not accept the broker's certificate. `problem` is OpenSSL's word for `verify_code`.
+
+    One that is not valid yet is waited for: a gateway without a battery boots with its clock in the past.
+    """
+    said = f"{where}: its TLS certificate is not accepted: {problem}"
+    if verify_code == _NOT_YET_VALID:
+        return End(f"{said}; is this machine's clock right?")
+    if verify_code in _WRONG_NAME:
+        return End(said, UNSPECIFIED, "write a host name in the url of [mqtt] that the certificate is made out to")
+    if verify_code == _EXPIRED:
+        return End(said, UNSPECIFIED, "the broker needs a new certificate, unless this machine's clock is wrong")
+    authority = f"ca_file in [mqtt.tls], {ca_file}," if ca_file else "what this system trusts"
+    return End(said, UNSPECIFIED, f"{authority} does not vouch for it; set ca_file to the certificate of the authority that signed it")
+
+
+def we_are_distrusted(where: str, alert: str, cert_file: str | None) -> End:
+    """The handshake failed: the broker does not accept our certificate, or that we have none. `alert` is what it says."""
+    if cert_file is None:
+        return End(f"{where}: it asks for a TLS certificate of ours ({alert})", UNSPECIFIED, "set cert_file and key_file in [mqtt.tls]")
+    hint = f"has cert_file in [mqtt.tls], {cert_file}, expired, or does the broker not trust who signed it?"
+    return End(f"{where}: it does not accept our TLS certificate ({alert})", UNSPECIFIED, hint)
+
+
+def unusable_files(where: str, problem: str) -> End:
+    """A file of [mqtt.tls] cannot be used: nothing was tried."""
+    return End(f"{where}: not tried: {problem}", UNSPECIFIED, "see [mqtt.tls]")

@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final, Protocol
 
 import trio
@@ -122,8 +123,17 @@ def tls_context(tls: TlsSettings) -> ssl.SSLContext:
             # A password given here, even a useless one, keeps OpenSSL from asking for it on the terminal.
             context.load_cert_chain(tls.cert_file, tls.key_file, password=lambda: "")
         except OSError as error:
-            raise ValueError(f"cert_file {tls.cert_file!r} with key_file {tls.key_file!r} cannot be used: {error}") from error
+            why = "the key is locked with a passphrase, and nobody is here to ask for it" if _is_locked(tls) else str(error)
+            raise ValueError(f"cert_file {tls.cert_file!r} with key_file {tls.key_file!r} cannot be used: {why}") from error
     return context
+
+
+def _is_locked(tls: TlsSettings) -> bool:
+    """OpenSSL says "bad decrypt" of it, which helps nobody."""
+    try:
+        return b"ENCRYPTED" in Path(tls.key_file or tls.cert_file or "").read_bytes()
+    except OSError:
+        return False
 
 
 async def open_socket(host: str, port: int, context: ssl.SSLContext | None) -> socket.socket:

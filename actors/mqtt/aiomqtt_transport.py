@@ -27,9 +27,9 @@ from paho.mqtt.properties import Properties
 from . import aiomqtt_privates as privates
 from .aiomqtt_link import AiomqttLink
 from .aiomqtt_packets import check_settings
-from .aiomqtt_reasons import UNSUPPORTED_PROTOCOL, End, certificate_refused, connect_refused
+from .aiomqtt_reasons import UNSUPPORTED_PROTOCOL, End, broker_distrusted, connect_refused, unusable_files, we_are_distrusted
 from .aiomqtt_socket import BufferedSocket, hold_open, open_socket, tls_context, wait_for_end
-from .transport import ConnectSettings, Link, LinkLost
+from .transport import ConnectSettings, Link, LinkLost, TlsSettings
 
 if TYPE_CHECKING:
     from trio_asyncio import TrioEventLoop
@@ -52,7 +52,7 @@ class AiomqttTransport:
 
     @asynccontextmanager
     async def connect(self, settings: ConnectSettings) -> AsyncIterator[Link]:
-        """See `Transport.connect`. Raises ValueError for unusable settings or TLS files."""
+        """See `Transport.connect`. Raises ValueError for settings that no CONNECT can hold; TLS files that cannot be used are a refusal."""
         check_settings(settings)
         failure: BaseException | None = None
         async with trio_asyncio.open_loop() as loop:
@@ -76,7 +76,7 @@ class AiomqttTransport:
         try:
             try:
                 with trio.fail_after(settings.connect_timeout_s):
-                    context = None if settings.tls is None else await trio.to_thread.run_sync(tls_context, settings.tls)
+                    context = None if settings.tls is None else await _context(settings.tls, where)
                     opened = await open_socket(settings.host, settings.port, context)
                     sock = BufferedSocket(opened) if self.buffered else opened
                     client = _client(settings)
@@ -86,9 +86,9 @@ class AiomqttTransport:
             except trio.TooSlowError:
                 raise LinkLost(f"no answer from {where} within {settings.connect_timeout_s:g} s") from None
             except OSError as error:
-                raise _open_failed(error, where).error() from error
+                raise _open_failed(error, where, settings.tls).error() from error
             if link.end is not None:
-                raise _why(link.end, sock, where).error()
+                raise _why(link.end, sock, where, settings.tls).error()
             yield link
         finally:
             with trio.CancelScope(shield=True):
@@ -108,6 +108,13 @@ class AiomqttTransport:
         link.finish(End(f"the connection to {where} was closed by this side"))
         privates.close_socket(privates.paho_of(client))
         privates.retrieve_exceptions(client)
+
+
+async def _context(tls: TlsSettings, where: str) -> ssl.SSLContext:
+    try:
+        return await trio.to_thread.run_sync(tls_context, tls)
+    except ValueError as unusable:
+        raise unusable_files(where, str(unusable)).error() from unusable
 
 
 def _client(settings: ConnectSettings) -> aiomqtt.Client:
@@ -164,21 +171,21 @@ async def _enter(client: aiomqtt.Client, link: AiomqttLink, loop: TrioEventLoop)
         raise ConnectionError(str(error)) if isinstance(error, aiomqtt.MqttError) else error
 
 
-def _why(end: End, sock: socket.socket | BufferedSocket, where: str) -> End:
+def _why(end: End, sock: socket.socket | BufferedSocket, where: str, tls: TlsSettings | None) -> End:
     """The end of an attempt, made more precise by what the socket saw and paho keeps to itself."""
     if end.code is not None or not isinstance(sock, BufferedSocket):
         return end
     if sock.opening == _CONNACK_311_WRONG_PROTOCOL:
         return connect_refused(UNSUPPORTED_PROTOCOL, where)
-    return end if sock.failure is None else _open_failed(sock.failure, where)
+    return end if sock.failure is None else _open_failed(sock.failure, where, tls)
 
 
-def _open_failed(error: OSError, where: str) -> End:
+def _open_failed(error: OSError, where: str, tls: TlsSettings | None) -> End:
     """TLS 1.3 tells us only after the handshake what the broker thinks of our certificate, hence the look at alerts."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return certificate_refused(where, error.verify_message)
+        return broker_distrusted(where, error.verify_code, error.verify_message, tls.ca_file if tls else None)
     if isinstance(error, ssl.SSLError) and any(word in (error.reason or "") for word in ("CERTIFICATE", "UNKNOWN_CA")):
-        return certificate_refused(where, f"the broker says {error.reason}")
+        return we_are_distrusted(where, str(error.reason), tls.cert_file if tls else None)
     causes = error.__cause__.exceptions if isinstance(error.__cause__, ExceptionGroup) else [error.__cause__ or error]
     return End(f"cannot connect to {where}: " + "; ".join(dict.fromkeys(_in_words(cause) for cause in causes)))
 

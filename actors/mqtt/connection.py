@@ -294,5 +294,7 @@ class _Session:
 def _refusal(settings: ConnectSettings, refused: LinkRefused) -> str:
     hint = f"; {refused.hint}" if refused.hint else ""
     where = f"{settings.host}:{settings.port}"
+    if str(refused).startswith(f"{where}: "):  # not the broker's word, or not about who we are
+        return f"broker {refused}{hint}"
     why = str(refused).removeprefix(f"{where} ").removeprefix("refused the connection: ")
     return f"broker {where} refused client id {settings.client_id!r}: {why}{hint}"
