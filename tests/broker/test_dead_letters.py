@@ -22,8 +22,11 @@ PATIENCE_S = 20.0
 TOPIC = f"system/dead-letter/{CLIENT}"
 HANDLERS = "root/service/handlers/"
 
-# In the service's folder: "mended" lets messages through that are rejected otherwise, "gate" holds those, at its port.
+# In the service's folder: "mended" lets messages through that are rejected otherwise, "gate" holds those, at its port; "deadly"
+# makes them the end of the process.
 ACTORS = """
+import os
+import signal
 from pathlib import Path
 
 from echo import wait_at_gate
@@ -40,6 +43,8 @@ async def picky(event: dict, ctx: Context) -> None:
     write("picky", event)
     if not Path("mended").exists():
         raise Reject("not yet")
+    if Path("deadly").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
     if Path("gate").exists():
         await wait_at_gate(int(Path("gate").read_text()))
     await ctx.publish("test.reply", event, topic=f"out/{ctx.params['key']}")
@@ -52,11 +57,12 @@ async def fine(event: dict, ctx: Context) -> None:
 
 
 @asynccontextmanager
-async def running(folder: Path, broker: Mosquitto, tables: Mapping[str, Any] | None = None) -> AsyncIterator[Child]:
+async def running(folder: Path, broker: Mosquitto, tables: Mapping[str, Any] | None = None, *, up: bool = True) -> AsyncIterator[Child]:
     (folder / "two.py").write_text(ACTORS)
     actors = {name: {"use": f"two:{name}"} for name in ("picky", "fine")}
     async with service(folder, config(broker.port, tables, actors)) as child:
-        await child.event("link_up")
+        if up:
+            await child.event("link_up")
         yield child
 
 
@@ -139,6 +145,29 @@ async def test_a_service_killed_in_the_middle_of_a_replay_makes_it_at_its_next_s
     assert [1, 2, 3, 1, 2, 2, 3] == journal(tmp_path, "picky")
     assert ["out/1", "out/2", "out/3"] == [each.topic for each in answers]
     assert [(n, "handled") for n in (1, 2, 3)] == listed(after)
+
+
+async def test_a_replay_that_kills_the_process_is_not_made_a_third_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with Mosquitto() as broker, Peer(broker.port) as peer:
+        async with running(tmp_path, broker) as child:
+            await rejected(child, peer, 1)
+            for name in ("mended", "deadly"):
+                (tmp_path / name).touch()
+            await tars(capsys, tmp_path, "replay", "1", "--wait", "0")
+            codes = [await child.exited()]
+        async with running(tmp_path, broker, up=False) as child:  # it dies before that
+            codes.append(await child.exited())
+        async with running(tmp_path, broker) as child:
+            told = await child.event("dead_letter_replayed")
+            child.signal(signal.SIGTERM)
+            codes.append(await child.exited())
+    after = await tars(capsys, tmp_path, "list", "--json")
+
+    assert [-signal.SIGKILL, -signal.SIGKILL, 0] == codes
+    assert [1, 1, 1] == journal(tmp_path, "picky")
+    assert ("failed", 1) == (told["outcome"], told["letter"])
+    assert [(1, "failed"), (2, None)] == listed(after)
+    assert ["rejected", "quarantined"] == [json.loads(line)["reason"] for line in after.lines]
 
 
 async def test_a_replay_asked_for_while_nothing_runs_is_made_at_the_start_and_fails_as_before(
