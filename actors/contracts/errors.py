@@ -43,15 +43,16 @@ class EncodeError(TarsError, ValueError):
 
 
 class UnknownEventType(TarsError, KeyError):
-    """The registry has no topic for this event type. `suggestion` is the nearest known one, or None."""
+    """The registry has no topic for this event type. `suggestion` is the nearest known one, or None; `hint` what else helps."""
 
-    def __init__(self, event_type: str, suggestion: str | None) -> None:
-        super().__init__(event_type, suggestion)
+    def __init__(self, event_type: str, suggestion: str | None, hint: str = "") -> None:
+        super().__init__(event_type, suggestion, hint)
         self.event_type = event_type
         self.suggestion = suggestion
+        self.hint = hint
 
     def __str__(self) -> str:
-        return _unknown("event type", self.event_type, self.suggestion)
+        return _unknown("event type", self.event_type, self.suggestion) + self.hint
 
 
 class UnknownTopic(TarsError, KeyError):

@@ -16,7 +16,7 @@ import attrs
 import structlog
 import trio
 
-from tars.actors.contracts import Envelope, TopicRegistry, encode, structure, unstructure, wrap_now
+from tars.actors.contracts import Envelope, TopicRegistry, UnknownEventType, encode, structure, unstructure, wrap_now
 from tars.supervisor import Mailbox, MailboxFull, TooSlow
 
 from .in_flight import Delivery, InFlight
@@ -119,7 +119,7 @@ class Context:
         no time. Raises `UnknownEventType`, `ValueError` (QoS 2, bad topic), `EncodeError`.
         """
         message_id = self._next_id()
-        name = topic if topic is not None else self._voice.registry.topic_of(event_type)
+        name = topic if topic is not None else self._topic_of(event_type)
         plain = data if isinstance(data, dict) else unstructure(data)
         envelope = wrap_now(event_type, plain, source=self._voice.source, correlation_id=correlation_id or message_id.replace("-", ""))
         await self._put(message_id, name, encode(envelope), qos=qos, retain=retain, expires_s=expires_s)
@@ -147,6 +147,12 @@ class Context:
                 return structure(Envelope, pending.reply)
         msg = f"no reply to {event_type} on {reply_filter!r} within {timeout_s:g} s"
         raise TooSlow(msg)
+
+    def _topic_of(self, event_type: str) -> str:
+        try:
+            return self._voice.registry.topic_of(event_type)
+        except UnknownEventType as unknown:
+            raise UnknownEventType(event_type, unknown.suggestion, "; an event of your own is published with topic=...") from None
 
     def _knows(self, event_type: str) -> bool:
         return any(pair.event_type == event_type for pair in self._voice.registry.pairs)

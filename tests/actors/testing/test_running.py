@@ -470,3 +470,16 @@ async def test_two_brokers_at_once_are_refused(arguments: dict[str, Any]) -> Non
     with pytest.raises(TypeError, match=r"broker"):
         async with running(alarm, **arguments):
             pass
+
+
+@in_virtual_time
+async def test_who_forgets_the_topic_of_an_event_of_their_own_is_told_so() -> None:
+    @subscribe("in", qos=1)
+    async def forgets(_event: dict[str, Any], ctx: Context) -> None:
+        await ctx.publish("alarm.heat", {})
+
+    async with running(forgets, config={"actors": {"forgets": {"max_attempts": 1}}}) as service:
+        await service.deliver("in", {})
+        (letter,) = await service.wait_dead_letters()
+
+    assert "UnknownEventType: Unknown event type: 'alarm.heat'; an event of your own is published with topic=..." == letter.error
