@@ -83,7 +83,7 @@ class HandlerFailed:
 
 @attrs.frozen
 class HandlerUnavailable:
-    """The handler's backend is down; the message is kept and costs no attempt."""
+    """The handler's backend is down; the message is kept and costs no attempt. Of a tick or hook, `topic` and `message_id` are ""."""
 
     level: ClassVar[str] = "warning"
     actor: str

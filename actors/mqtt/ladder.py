@@ -73,6 +73,8 @@ class Ladder:
 
     def hook_failed(self, name: str, error: Exception) -> NoReturn:
         """`started`, `stopping` or a tick raised: nothing to deliver again. Raises what the incarnation ends with."""
+        if any(isinstance(leaf, Unavailable) for leaf in leaves(error)) and _is_said(error):
+            self.emit(HandlerUnavailable(self.box.path, name, "", "", _brief(error)))
         _let_through(error, again_in_s=None)  # a `started` that says Stop for ever must not spin
         self._report(name, None, 1, error, final=True)
         raise Failed(f"{name} failed: {_brief(error)}", retry_after_s=self._spend()) from error

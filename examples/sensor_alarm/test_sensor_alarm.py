@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from messages import Alarm, Reading
 
-from tars.actors.testing import Running, Why, in_virtual_time, running
+from tars.actors.testing import HandlerUnavailable, Running, Why, in_virtual_time, running
 
 HERE = Path(__file__).parent
 SENSOR, ALARM = HERE / "sensor.toml", HERE / "alarm.toml"
@@ -44,6 +44,7 @@ async def test_it_waits_for_a_thermometer_that_is_not_there(tmp_path: Path) -> N
 
     assert sensor.restarts("sensor") > 1  # each time after a longer pause
     assert sensor.failures == []  # Unavailable is none
+    assert "No such file or directory" in sensor.events_of(HandlerUnavailable)[0].reason
 
 
 # -- the alarm ------------------------------------------------------------------------------------
