@@ -13,10 +13,12 @@ import orjson
 import trio
 import typer
 
-from . import contenders, scenario
+from . import contenders, profiling, scenario
 from . import latency as waits
 from .child import ROOT, Cores, available_cores, cores
 from .contenders import Contender
+from .layers import as_text as layers_text
+from .layers import layers
 from .machine import Machine, describe, load
 from .report import as_json, as_text, ratio, rows
 from .rounds import Measured, run, turns
@@ -103,6 +105,20 @@ def latency(
     (results / "latency.md").write_text(text, encoding="utf-8")
     typer.echo(text)
     raise typer.Exit(0 if len(found) == rounds * len(taking_part) * len(waits.RATES) else 1)
+
+
+@app.command()
+def profile(
+    seconds: Annotated[float, typer.Option(min=1)] = 20.0,
+    contender: Annotated[str, typer.Option(help='One of ours: "tars 5" or "tars 3.1.1".')] = "tars 5",
+    results: Annotated[Path, typer.Option(help="Where the table goes.")] = RESULTS,
+) -> None:
+    """Where our CPU time goes, layer by layer; writes profile.md. Needs py-spy, and leave to use it."""
+    seen = trio.run(functools.partial(profiling.profile, contenders.BY_NAME[contender], seconds, _pinned(), dict(os.environ)))
+    text = layers_text(layers(seen.folded), seen.per_cpu_s)
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "profile.md").write_text(f"# {contender}, from the blaster, QoS 1\n\n{text}", encoding="utf-8")
+    typer.echo(text)
 
 
 def _pinned() -> Cores:

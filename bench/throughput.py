@@ -54,8 +54,8 @@ async def measure(contender: Contender, scenario: Scenario, cores: Cores, target
             command = contender.command(folder, feed.port)
             async with child(contender.name, command, core=cores.consumer, folder=folder, environment=environment) as consumer:
                 await consumer.line(contender.ready)
-                warm = await _phase(contender, scenario, feed, consumer, WARM_UP)
-                return await _phase(contender, scenario, feed, consumer, how_many(warm.per_cpu_s, target_cpu_s))
+                warm = await phase(contender, scenario, feed, consumer, WARM_UP)
+                return await phase(contender, scenario, feed, consumer, how_many(warm.per_cpu_s, target_cpu_s))
 
 
 def how_many(per_cpu_s: float, target_cpu_s: float) -> int:
@@ -63,7 +63,8 @@ def how_many(per_cpu_s: float, target_cpu_s: float) -> int:
     return min(MOST, max(LEAST, round(per_cpu_s * target_cpu_s)))
 
 
-async def _phase(contender: Contender, scenario: Scenario, feed: Source, consumer: Child, count: int) -> Sample:
+async def phase(contender: Contender, scenario: Scenario, feed: Source, consumer: Child, count: int) -> Sample:
+    """Feed `count` messages and wait until they are handled. Raises `Failed`."""
     await feed.feeder.tell(f"load {count} {scenario.qos}")
     (fresh,) = await feed.feeder.words("loaded")
     before, began_s = usage(consumer.process.pid), time.perf_counter()
