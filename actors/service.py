@@ -170,6 +170,7 @@ def _handler(config: ServiceConfig, definition: ActorDefinition, estate: Estate)
         drain=estate.drain,
         health=estate.health,
         journal=estate.journal,
+        recorder=estate.recorder,
         emit=estate.emit,
     )
     made_from = (actor.use, actor.topics, actor.settings, config.source)

@@ -118,7 +118,11 @@ class HeartbeatSettings:
 
 @attrs.frozen
 class DedupSettings:
-    """``[dedup]``. `ttl_s` 0 switches it off."""
+    """``[dedup]``. `ttl_s` 0 switches it off.
+
+    `durable`: the window survives the process. An actor then begins a message when the one before is recorded, so that a death
+    of the process repeats one message of each actor at most; that is some thousand messages a second for one actor.
+    """
 
     ttl_s: float = attrs.field(default=30.0, validator=within(ge=0))
     max_entries: int = attrs.field(default=100_000, validator=within(ge=0))

@@ -1,4 +1,4 @@
-"""Running what an author wrote.
+"""Running what an author wrote, with what it asks for.
 
 Law: whatever comes out of it is handed back as a value, for the ladder to decide what follows; only the word to stop passes.
 """
@@ -6,10 +6,23 @@ Law: whatever comes out of it is handed back as a value, for the ladder to decid
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import trio
 
+from tars.actors.contracts import Envelope, decode_document
 from tars.supervisor import leaves
+
+from .behaviour import Method
+from .in_flight import Work
+
+
+def decode(work: Work, method: Method) -> tuple[Any, Envelope | None]:
+    """What `method` gets of the message, and its envelope, if it has one. Raises `DecodeError`."""
+    if method.event_type is bytes:
+        return work.delivery.inbound.payload, None
+    decoded = decode_document(work.delivery.document(), method.event_type)
+    return decoded.event, decoded.envelope
 
 
 async def run_author(call: Callable[..., Awaitable[object]], *arguments: object) -> Exception | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import attrs
 
 from tars.supervisor import Mailbox, Overflow
@@ -30,15 +33,24 @@ class ActorBox:
     handler_timeout_s: float = 30.0
     max_attempts: int = 3
     retained: LastRetained = attrs.field(factory=LastRetained)
-    excused: bool = False  # the actor waits for another: that is no slowness of its own
     busy_since: float | None = None  # the actor works on one message since then (trio time)
     without_filter: bool = False  # the broker refused it one of its subscriptions: see permission
+    _excused: bool = attrs.field(default=False, init=False)
     _progress: tuple[float, int] | None = attrs.field(default=None, init=False)  # when we last saw some, messages done by then
 
     @property
     def parked(self) -> bool:
         """It gets no messages: they become dead letters."""
         return self.without_filter or self.ledger.parked
+
+    @contextmanager
+    def excuse(self) -> Iterator[None]:
+        """In this block the actor waits for somebody else: that is no slowness of its own."""
+        self._excused = True
+        try:
+            yield
+        finally:
+            self._excused = False
 
     def overflows_at(self, now: float, *, crowded: bool) -> float | None:
         """When what is over the share becomes overflow (trio time); None while nothing can, or under `BLOCK`.
@@ -50,7 +62,7 @@ class ActorBox:
         actor doing 1 400 a second, and on a starved machine one of 5 000 condemned 4 911.
         """
         inside = self.mailbox.statistics()
-        if inside.oldest_since is None or self.excused:
+        if inside.oldest_since is None or self._excused:
             self._progress = None
             return None
         if crowded or self._progress is None or inside.done - self._progress[1] >= self.share:

@@ -13,10 +13,10 @@ from typing import Any
 import attrs
 import trio
 
-from tars.actors.contracts import DecodeError, Envelope, decode_document
+from tars.actors.contracts import DecodeError
 from tars.supervisor import Custody, ExitReason, ExitRequest, MailboxClosed, Taken, current, trap_exit
 
-from .author_code import run_author, run_author_in_thread
+from .author_code import decode, run_author, run_author_in_thread
 from .behaviour import Behaviour, Method, Tick
 from .box import ActorBox
 from .context import Context, Voice
@@ -29,6 +29,7 @@ from .ladder import Failed, Ladder
 from .letters import Letters
 from .log_scope import LogScope
 from .permission import Permission
+from .recorder import Recorder
 from .thread_context import ThreadContext
 from .topics import params
 
@@ -50,6 +51,7 @@ class HandlerPorts:
     emit: Callable[[object], None]
     permission: Permission | None = None  # None: it runs without what the broker refuses it
     journal: Journal = attrs.field(factory=Journal)  # as it comes it notes nothing
+    recorder: Recorder | None = None
 
 
 async def handler(ports: HandlerPorts, *, task_status: trio.TaskStatus[None]) -> None:
@@ -197,6 +199,14 @@ class _Life:
             raise
         finally:
             self._ports.box.busy_since = None
+        if self._ports.recorder is not None and self._ports.recorder.guards(taken.item.delivery):
+            await self._until_safe(taken.item)
+
+    async def _until_safe(self, work: Work) -> None:
+        """Begin nothing new before a death of the process could not repeat this one: so it repeats one message at most."""
+        with self._ports.box.excuse(), trio.CancelScope() as self._idle:
+            if not self._request.is_set() and not self._ports.drain.word.is_set():
+                await self._ports.table.all_paid(work.delivery)
 
     async def _handle_one(self, work: Work, attempt: int, taken: Taken[Work] | None) -> None:
         ports = self._ports
@@ -205,7 +215,7 @@ class _Life:
             self._ladder.set_aside(work, taken, Why.REMOVED, attempt, "its subscription was taken out of the config")
             return
         try:
-            event, envelope = _decode(work, method)
+            event, envelope = decode(work, method)
         except DecodeError as unreadable:
             self._ladder.set_aside(work, taken, Why.UNDECODABLE, attempt, unreadable)
             return
@@ -249,11 +259,8 @@ class _Life:
             self._ladder.set_aside(work, taken, Why.QUARANTINED, deaths + attempt - 1, error)
             return False
         if deaths:
-            box.excused = True
-            try:
+            with box.excuse():
                 await journal.turn(box.name)
-            finally:
-                box.excused = False
         return True
 
     async def _in_thread(
@@ -287,10 +294,3 @@ class _Life:
 
     def _too_long(self) -> TimeoutError:
         return TimeoutError(f"took longer than handler_timeout_s = {self._ports.box.handler_timeout_s:g} s")
-
-
-def _decode(work: Work, method: Method) -> tuple[Any, Envelope | None]:
-    if method.event_type is bytes:
-        return work.delivery.inbound.payload, None
-    decoded = decode_document(work.delivery.document(), method.event_type)
-    return decoded.event, decoded.envelope

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
+import trio
 
 from tars.actors.contracts import DecodeError, decode_json
 
@@ -38,6 +39,7 @@ class Delivery:
     outstanding: set[str] = attrs.field(factory=set)  # subscriptions that have it now
     succeeded: set[str] = attrs.field(factory=set)
     debts: int = 0
+    paid: trio.Event | None = None  # somebody waits for the last debt to be paid
     admitted: bool = False
     dispatched: bool = False
     recorded: bool = True  # retained deliveries pass dedup: they are neither looked up nor recorded
@@ -192,6 +194,15 @@ class InFlight:
         """A debt is paid."""
         delivery.debts -= 1
         self._settle_if_due(delivery)
+        if not delivery.debts and delivery.paid is not None:
+            delivery.paid.set()
+
+    async def all_paid(self, delivery: Delivery) -> None:
+        """Return when nothing is owed for it: what was said is confirmed, its dead letter stored, its record written."""
+        while delivery.debts:
+            if delivery.paid is None or delivery.paid.is_set():
+                delivery.paid = trio.Event()
+            await delivery.paid.wait()
 
     def take_acks(self) -> list[tuple[int, int]]:
         """The (epoch, packet id) pairs to acknowledge, in order of settlement; each is given out once."""

@@ -54,12 +54,14 @@ class Recorder:
         self.durable = durable
         self.changed.beat()
 
+    def guards(self, delivery: Delivery) -> bool:
+        """Is it one that will come again after a death of the process, and be recognised then?"""
+        return self.durable and bool(delivery.tokens) and delivery.recorded and self.window.ttl_s > 0 and is_lasting(delivery)
+
     def record(self, delivery: Delivery, on_written: Callable[[], None]) -> bool:
         """Everybody is done with `delivery`. True: it is to be recorded first, and `on_written` follows when it is."""
-        if not (self.durable and delivery.tokens and delivery.recorded and delivery.succeeded and self.window.ttl_s > 0):
+        if not delivery.succeeded or not self.guards(delivery):
             return False
-        if not is_lasting(delivery):
-            return False  # the next process could not recognise it
         done = Done(delivery.key, tuple(sorted(delivery.succeeded)), self.now() + self._shift_s)
         self.mailbox.send_nowait(ToRecord(done, on_written))
         return True

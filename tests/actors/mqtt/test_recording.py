@@ -19,8 +19,8 @@ import trio
 from trio.testing import MockClock
 
 from support.service import CLIENT, MemoryStore, Seen, World, running
-from tars.actors import Actor, Reject, subscribe
-from tars.actors.mqtt.events import LinkUp
+from tars.actors import Actor, Context, Reject, subscribe
+from tars.actors.mqtt.events import LinkUp, Overflowed
 from tars.actors.mqtt.recorder import Recorder
 from tars.actors.mqtt.window import DoneWindow
 from tars.actors.mqtt.window_file import DATABASE_NAME, Done, WindowFile, open_database, open_window
@@ -33,7 +33,9 @@ def durable(state_dir: Path, **more: Any) -> dict[str, dict[str, Any]]:
     return {"service": {"state_dir": state_dir}, "dedup": {"durable": True, **more}}
 
 
-def listener(seen: Seen, name: str = "Listener", *, gate: trio.Event | None = None, rejects: Sequence[int] = ()) -> type[Actor]:
+def listener(
+    seen: Seen, name: str = "Listener", *, topic: str = "in", gate: trio.Event | None = None, rejects: Sequence[int] = ()
+) -> type[Actor]:
     async def on_in(_self: Actor, event: dict[str, Any]) -> None:
         seen.add(event["n"])
         if gate is not None:
@@ -41,7 +43,7 @@ def listener(seen: Seen, name: str = "Listener", *, gate: trio.Event | None = No
         if event["n"] in rejects:
             raise Reject("not this one")
 
-    return type(name, (Actor,), {"on_in": subscribe("in")(on_in)})
+    return type(name, (Actor,), {"on_in": subscribe(topic)(on_in)})
 
 
 async def send(world: World, *numbers: int, qos: int = 1) -> None:
@@ -188,16 +190,18 @@ async def test_nothing_is_acknowledged_before_its_record_is_written(_virtual: Mo
         assert 3 == len(world.broker.acked(CLIENT))
 
 
-async def test_a_crowd_takes_few_transactions(_virtual: MockClock, tmp_path: Path) -> None:
+async def test_many_actors_take_few_transactions(_virtual: MockClock, tmp_path: Path) -> None:
     seen, disk = Seen(), Disk()
-    async with running(listener(seen), config=durable(tmp_path), store=MemoryStore(open_window=disk.open)) as world:
+    actors = [listener(seen, f"A{number}", topic=f"in/{number}") for number in range(20)]
+    async with running(*actors, config=durable(tmp_path), store=MemoryStore(open_window=disk.open)) as world:
         disk.world = world
-        for n in range(200):
-            world.broker.deliver("in", b'{"n": %d}' % n, 1, user_properties=(("message-id", str(n)),))
+        for n in range(10):
+            for number in range(20):
+                await world.deliver(f"in/{number}", {"n": n})
         await world.settled()
 
         assert (200, 200) == (len(seen.items), len(on_disk(tmp_path)))
-        assert len(disk.written) <= 20
+        assert len(disk.written) < 100
 
 
 async def test_a_repetition_that_comes_while_the_record_is_written_joins(_virtual: MockClock, tmp_path: Path) -> None:
@@ -281,6 +285,36 @@ async def test_a_damaged_file_is_one_line_and_the_service_goes_on_without_it(_vi
         line for line in lines if line["log_level"] == "error"
     ]
     assert ([1], b"precious" * 1000) == (seen.items, kept.read_bytes())
+
+
+# -- one message at most --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+async def test_an_actor_begins_nothing_new_before_its_last_answer_is_confirmed_and_recorded(
+    _virtual: MockClock, tmp_path: Path, guarded: bool
+) -> None:
+    seen = Seen()
+
+    class Answering(Actor):
+        @subscribe("in")
+        async def on_in(self, event: dict[str, Any], ctx: Context) -> None:
+            seen.add(event["n"])
+            await ctx.publish_raw("out", b"%d" % event["n"])
+
+    tables = {**durable(tmp_path), "dedup": {"durable": guarded}}
+    async with running(Answering, config=tables, actors={"answering": {"mailbox": 2, "overflow_after_s": 0.5}}) as world:
+        world.broker.hold_pubacks()
+        await send(world, *range(10))
+        await trio.sleep(60.0)
+
+        assert [*range(1 if guarded else 10)] == seen.items
+        assert [] == world.events_of(Overflowed)  # it waits for the broker: that is no slowness of its own
+
+        world.broker.release_pubacks()
+        await world.settled()
+
+        assert ([*range(10)], 10) == (seen.items, len(world.broker.acked(CLIENT)))
 
 
 # -- switched on and off --------------------------------------------------------------------------
