@@ -1,6 +1,7 @@
 """From a message that nobody will handle to a dead letter on its way to the store.
 
-Law: the delivery it came from does not settle before the letter is on disk, and published where that is wanted.
+Laws: the delivery it came from does not settle before the letter is on disk, and published where that is wanted. What an
+error says goes to disk without the credentials of the URLs in it; the message itself goes as it came.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import attrs
 
 from tars.actors.contracts import decode_json
 from tars.supervisor import Mailbox
+from tars.supervisor.redact import redact
 
 from .dead_letter import DeadLetter, StoreItem, ToStore, Why
 from .events import DeadLettered
@@ -79,7 +81,7 @@ class Letters:
             subscription=subscription,
             attempts=attempts,
             error=_line(error),
-            traceback="".join(traceback.format_exception(error)) if isinstance(error, BaseException) else "",
+            traceback=redact("".join(traceback.format_exception(error))) if isinstance(error, BaseException) else "",
             message_id=delivery.message_id,
             correlation_id=correlation_of(delivery.document),
             user_properties=inbound.user_properties,
@@ -122,4 +124,4 @@ def _second_time(call: Callable[[], None]) -> Callable[[], None]:
 
 
 def _line(error: BaseException | str) -> str:
-    return error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    return redact(error if isinstance(error, str) else f"{type(error).__name__}: {error}")

@@ -35,10 +35,10 @@ def plugin_path() -> Path:
     raise MosquittoMissing(msg)
 
 
-def security(refused: str) -> dict[str, object]:
+def security(refused: str, password: str = _PASSWORD) -> dict[str, object]:
     """A dynamic-security file: user "robot" may do everything but `refused`; who gives no name may do everything."""
     salt = b"only a test "
-    digest = hashlib.pbkdf2_hmac("sha512", _PASSWORD.encode(), salt, 101)
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
     kinds = ("subscribePattern", "publishClientSend")
     return {
         "defaultACLAccess": dict.fromkeys(("publishClientSend", "publishClientReceive", "subscribe", "unsubscribe"), True),
