@@ -43,7 +43,7 @@ class Delivery:
     admitted: bool = False
     dispatched: bool = False
     recorded: bool = True  # retained deliveries pass dedup: they are neither looked up nor recorded
-    noted: bool = False  # its record was asked for
+    noted: int = 0  # for how many of the succeeded a record was asked for
     dead_letters: int = 0  # how many were made of it, and of what was said while it was handled
     on_settled: Callable[[Delivery], None] | None = None  # of a replayed dead letter: whoever holds it until then
     _document: Any = None
@@ -75,8 +75,9 @@ class Work:
 class InFlight:
     """See the module. `on_settled` is told of each settled delivery, before it is acknowledged.
 
-    `record(delivery, on_written)` is asked, once, about each that would settle now: True when it must be written down first,
-    and `on_written` will be called when it is.
+    `record(delivery, on_written)` is asked about each that has succeeded somewhere and owes nothing: True when that must be
+    written down before it may settle, and `on_written` will be called when it is. One whose other subscriptions take long is
+    not waited for: what is done stays done.
 
     Serials count from `first_serial`: in ids that leave the process, two processes must not mean two things by one.
     """
@@ -215,13 +216,15 @@ class InFlight:
             await self.changed.wait()
 
     def _settle_if_due(self, delivery: Delivery) -> None:
-        if not delivery.dispatched or delivery.outstanding or delivery.debts or delivery not in self._live:
+        if not delivery.dispatched or delivery.debts or delivery not in self._live:
             return
-        if not delivery.noted:
-            delivery.noted = True
+        if len(delivery.succeeded) > delivery.noted:
+            delivery.noted = len(delivery.succeeded)
             if self.record(delivery, functools.partial(self.release, delivery)):
                 self.hold(delivery)
                 return
+        if delivery.outstanding:
+            return
         self.on_settled(delivery)
         if delivery.on_settled is not None:
             delivery.on_settled(delivery)

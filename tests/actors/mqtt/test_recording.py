@@ -123,6 +123,24 @@ async def test_only_the_subscription_that_was_not_done_gets_it_from_the_next_pro
     assert ([1], [1, 1]) == (good.items, bad.items)
 
 
+async def test_who_is_done_is_recorded_while_others_still_have_it(_virtual: MockClock, tmp_path: Path) -> None:
+    quick, slow = Seen(), Seen()
+    state_dir = tmp_path / "first"
+    for life in range(2):
+        gate = trio.Event()
+        actors = listener(quick, "Quick"), listener(slow, "Slow", gate=gate)
+        async with running(*actors, config=durable(state_dir), actors={"slow": {"handler_timeout_s": 500.0, "overflow": "block"}}) as world:
+            await send(world, 1, 2, 3)
+            await slow.until(life * 3 + 1)
+            await world.quiet()
+            if not life:
+                shutil.copytree(state_dir, state_dir := tmp_path / "second")
+            gate.set()
+            await world.settled()
+
+    assert ([1, 2, 3], [1, 2, 3] * 2) == (quick.items, slow.items)
+
+
 async def test_time_in_which_no_process_runs_does_not_count_and_time_in_which_one_runs_does(_virtual: MockClock, tmp_path: Path) -> None:
     seen = Seen()
     config = durable(tmp_path, ttl_s=30.0)
