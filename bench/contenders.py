@@ -74,6 +74,7 @@ ALL: Final = (
     Contender("tars 3.1.1", "3.1.1", "tars.supervisor", _OURS, "Ten actors, all defaults.", counting_service),
     Contender("aiomqtt 5", "5", "bench.consumers.aiomqtt_loop", _AIOMQTT, _BY_HAND),
     Contender("aiomqtt 3.1.1", "3.1.1", "bench.consumers.aiomqtt_loop", _AIOMQTT, _BY_HAND),
+    Contender("aiomqtt 3.1.1 early", "3.1.1", "bench.consumers.aiomqtt_early", _AIOMQTT, "Acknowledges before handling: another work."),
     Contender("gmqtt 5", "5", "bench.consumers.gmqtt_loop", ("gmqtt",), "A task for each message, unordered."),
     Contender("FastStream 5", "5", "bench.consumers.faststream_app", _FASTSTREAM, _LATE),
     Contender("FastStream 3.1.1", "3.1.1", "bench.consumers.faststream_app", _FASTSTREAM, _LATE),

@@ -14,7 +14,7 @@ from .statistics import Spread, ratios, spread
 from .throughput import Sample
 
 OURS: Final = "tars 5"
-COMPARED: Final = ("aiomqtt 3.1.1", "aiomqtt 5", "gmqtt 5", "FastStream 5", "zmqtt 5")
+COMPARED: Final = ("aiomqtt 3.1.1", "aiomqtt 3.1.1 early", "aiomqtt 5", "gmqtt 5", "FastStream 5", "zmqtt 5")
 """Whom `OURS` is put beside in the table of ratios."""
 
 

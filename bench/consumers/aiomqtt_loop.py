@@ -16,8 +16,8 @@ from bench.consumers.work import CLIENT_ID, HOST, RECEIVE_MAXIMUM, Work, argumen
 from bench.contract import FILTERS
 
 
-async def main() -> None:
-    """Until the broker or the benchmark ends it."""
+async def main(*, late: bool = True) -> None:
+    """Until the broker or the benchmark ends it. `late`: acknowledge after handling."""
     port, protocol = arguments()
     properties = None
     if protocol == "5":
@@ -26,7 +26,7 @@ async def main() -> None:
     version = aiomqtt.ProtocolVersion.V5 if protocol == "5" else aiomqtt.ProtocolVersion.V311
     client = aiomqtt.Client(HOST, port, identifier=CLIENT_ID, protocol=version, properties=properties)
     paho = client._client  # noqa: SLF001 - see above
-    paho.manual_ack_set(on=True)
+    paho.manual_ack_set(on=late)
     work = Work()
     async with client:
         for topic_filter in FILTERS:
@@ -36,7 +36,8 @@ async def main() -> None:
             payload = message.payload
             if isinstance(payload, bytes | bytearray):
                 await work.do(message.topic.value, payload)
-            paho.ack(message.mid, message.qos)
+            if late:
+                paho.ack(message.mid, message.qos)
 
 
 if __name__ == "__main__":
