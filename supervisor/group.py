@@ -40,7 +40,7 @@ class Group:
         """Take in again whom `fall` has missed, now that a failed child is about to come back."""
         for row in [row for row in self._failed if row.state is not ChildState.BACKOFF or row.due_at <= now]:
             del self._failed[row]
-            if row.state is ChildState.BACKOFF:
+            if row.state is ChildState.BACKOFF and not row.by_operator:  # else it comes for the operator's sake, alone
                 members = self._members(row)
                 late = [each for each in members if each.goal is Goal.UP and each.state is not ChildState.BACKOFF]
                 self._join(late, row, now)
@@ -57,5 +57,7 @@ class Group:
                 self.table.moved(member)
 
     def _report(self, failed: Row, members: Sequence[Row]) -> None:
-        back = tuple(each.spec.id for each in members if each.state is ChildState.BACKOFF or each.goal is Goal.AGAIN)
+        back = tuple(
+            each.spec.id for each in members if each.goal is Goal.AGAIN or (each.state is ChildState.BACKOFF and not each.by_operator)
+        )
         self.emit(GroupRestart(self.table.path, failed.spec.id, back))

@@ -88,6 +88,22 @@ async def test_a_failed_child_that_an_operator_stops_in_its_backoff_takes_nobody
         assert (2, 2) == (world.starts("a"), world.starts("b"))
 
 
+@case("A9")
+@pytest.mark.parametrize("strategy", GROUPED)
+@seeds(200)
+async def test_a_failed_child_that_an_operator_stops_and_starts_at_once_takes_nobody_down(world: Sim, strategy: Strategy) -> None:
+    """It comes back for the operator's sake, not for the group's; also when the supervisor had no turn in between."""
+    async with world.running(root(world.child("a"), world.child("b"), strategy=strategy, backoff=SLOW)) as sup:
+        await sup.terminate_child("b")
+        await world.end_and_settle("a", Boom())
+        await sup.restart_child("b")
+        await sup.terminate_child("a")
+        await sup.restart_child("a")
+        await trio.sleep(20)
+
+        assert (2, 2) == (world.starts("a"), world.starts("b"))
+
+
 @case("D3")
 @pytest.mark.parametrize("strategy", GROUPED)
 @seeds(200)
