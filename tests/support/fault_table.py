@@ -56,18 +56,10 @@ class Elsewhere:
     test: str
 
 
-_KILLED: Final[Mapping[Moment, Twice]] = MappingProxyType(
-    {
-        IN_HAND: Twice.IN_HAND,
-        QUEUED: Twice.IN_HAND,
-        REPLY_QUEUED: Twice.UNSETTLED,
-        BACKOFF: Twice.IN_HAND,
-        LINK_BACKOFF: Twice.UNSETTLED,
-        IN_FLOW: Twice.UNSETTLED,
-    }
-)
-_CRASHED: Final[Mapping[Moment, Twice]] = MappingProxyType(dict.fromkeys((IN_HAND, QUEUED, LINK_BACKOFF, IN_FLOW), Twice.IN_HAND))
-_NOT_DRAINED: Final[Mapping[Moment, Twice]] = MappingProxyType({LINK_BACKOFF: Twice.UNSETTLED})
+_AT_WORK: Final = (IN_HAND, QUEUED, REPLY_QUEUED, BACKOFF, LINK_BACKOFF, IN_FLOW)
+_KILLED: Final[Mapping[Moment, Twice]] = MappingProxyType(dict.fromkeys(_AT_WORK, Twice.ONE_EACH))
+_CRASHED: Final[Mapping[Moment, Twice]] = MappingProxyType(dict.fromkeys(set(_AT_WORK) - {BACKOFF}, Twice.ONE_EACH))
+_NOT_DRAINED: Final[Mapping[Moment, Twice]] = MappingProxyType({LINK_BACKOFF: Twice.ONE_EACH})
 """Without a link nothing can be drained."""
 _NO_CONNECTION: Final[Mapping[Moment, str]] = MappingProxyType({LINK_BACKOFF: "there is no connection that could break"})
 _QUICK: Final[Mapping[str, float]] = MappingProxyType({"interval_s": 1.0, "deadline_s": 0.3})

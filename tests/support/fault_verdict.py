@@ -16,20 +16,18 @@ from support.verifier import CLEAN, Number, Verdict, judge
 
 
 class Twice(enum.Enum):
-    """What may be taken by a handler a second time. Attempts of the failure ladder do not count."""
+    """What may be handled a second time. Attempts of the failure ladder do not count."""
 
     NOTHING = "nothing"
-    IN_HAND = "what each actor had in hand: one message each, not finished"
-    UNSETTLED = "what was taken and not settled: in hand, or its answers not yet confirmed by the broker"
+    ONE_EACH = "one message of each actor: it was in hand, or the broker had not confirmed its answers"
 
 
 @attrs.frozen
 class Permission:
-    """What may happen twice. `in_hand`: where it is known; `unsettled`: of a process that died."""
+    """What may happen twice. `unsettled`: where it is known, what a process that died had taken and not settled."""
 
     twice: Twice
-    in_hand: Collection[Number] = ()
-    unsettled: Collection[Number] = ()
+    unsettled: Collection[Number] | None = None
 
 
 @attrs.frozen
@@ -49,24 +47,22 @@ def faults(seen: Seen, permission: Permission) -> list[str]:
     """What is wrong, in words; nothing, if all is well."""
     to_finish = [number for number in seen.sent if number not in seen.rejected]
     taken, finished = judge(seen.sent, seen.taken), judge(to_finish, seen.finished)
-    unsettled = permission.unsettled if permission.twice is Twice.UNSETTLED else ()
+    permitted = _permitted(_not_in(taken.duplicated, seen.again), permission)
     found = [
-        _wrong(
-            "taken", attrs.evolve(taken, duplicated=_not_in(taken.duplicated, unsettled, seen.again, _in_hand(taken, seen, permission)))
-        ),
-        _wrong("finished", attrs.evolve(finished, duplicated=_not_in(finished.duplicated, unsettled))),
+        _wrong("taken", attrs.evolve(taken, duplicated=_not_in(taken.duplicated, seen.again, permitted))),
+        _wrong("finished", attrs.evolve(finished, duplicated=_not_in(finished.duplicated, permitted))),
         _wrong("answered", judge(to_finish, seen.answered)),
     ]
     return [each for each in found if each]
 
 
-def _in_hand(taken: Verdict, seen: Seen, permission: Permission) -> Collection[Number]:
-    """Those taken twice that an actor had in hand; more than one of an actor cannot have been."""
-    if permission.twice is not Twice.IN_HAND:
+def _permitted(twice: Sequence[Number], permission: Permission) -> Collection[Number]:
+    """Those of `twice` that are the only one of their actor."""
+    if permission.twice is Twice.NOTHING:
         return ()
-    candidates = permission.in_hand or _not_in(taken.duplicated, seen.again)
-    actors = Counter(actor_of(number) for number in candidates)
-    return [number for number in candidates if actors[actor_of(number)] == 1]
+    actors = Counter(actor_of(number) for number in twice)
+    known = twice if permission.unsettled is None else permission.unsettled
+    return [number for number in twice if number in known and actors[actor_of(number)] == 1]
 
 
 def _not_in(numbers: Sequence[Number], *allowed: Collection[Number]) -> tuple[Number, ...]:
