@@ -15,7 +15,7 @@ from tars.supervisor import Mailbox
 
 from .dead_letter import Why
 from .in_flight import Delivery, InFlight
-from .keys import MESSAGE_ID, bounded, key_of, property_of
+from .keys import MESSAGE_ID, bounded, is_unique, key_of, property_of
 from .letters import Letters
 from .window import DoneWindow
 
@@ -61,4 +61,6 @@ def _admit(ports: DedupPorts, delivery: Delivery, now: float) -> bool:
     if inbound.retain:  # state shown to a new subscription: it must get through, however often it was seen
         delivery.recorded = False
         return ports.table.admit(delivery, f"{key}|retained#{delivery.serial}", ())
+    if is_unique(delivery, key):
+        delivery.recorded = False
     return ports.table.admit(delivery, key, ports.window.finished(key, now))

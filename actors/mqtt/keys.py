@@ -57,12 +57,21 @@ def key_of(delivery: Delivery) -> str:
         document = None
     if isinstance(document, dict) and document.keys() == _ENVELOPE and isinstance(document["id"], str) and document["id"]:
         return bounded(f"{inbound.topic}|{document['type']}|{document['id']}|{_variant(document['data'])}")
-    return f"{inbound.topic}|#{delivery.serial}"
+    return f"{bounded(inbound.topic)}{_unique(delivery)}"
 
 
 def is_lasting(delivery: Delivery) -> bool:
     """Would another process give it the same key? Not where `key_of` found nothing to know it by, nor to a retained one."""
-    return not delivery.inbound.retain and not delivery.key.endswith(f"|#{delivery.serial}")
+    return not delivery.inbound.retain and not is_unique(delivery, delivery.key)
+
+
+def is_unique(delivery: Delivery, key: str) -> bool:
+    """Is `key` one that no other delivery will ever have? There is no use in remembering it."""
+    return key.endswith(_unique(delivery))
+
+
+def _unique(delivery: Delivery) -> str:
+    return f"|#{delivery.serial}"
 
 
 def bounded(key: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -76,7 +77,7 @@ def url(port: int, password: str = PASSWORD, scheme: str = "mqtt") -> str:
 
 def table(broker_url: str | None, mqtt: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A config with a secret of the actor's; and the broker's, unless the environment has that."""
-    made = config(1, {"log": {"file": "service.log"}})
+    made = config(1, {"log": {"file": "service.log"}, "dedup": {"durable": True}})
     made["mqtt"] = {"backoff": {"initial_s": 0.02, "max_s": 0.1}, **(mqtt or {})}
     if broker_url is not None:
         made["mqtt"]["url"] = broker_url
@@ -108,6 +109,10 @@ def leaks(folder: Path, **said: str) -> list[str]:
     everything = [*told(folder), *((name, text.encode()) for name, text in said.items())]
     assert any(CORE not in content for _, content in everything if content), "nothing was said at all"
     return [f"{name}: {content[max(0, content.index(CORE) - 200) :][:300]!r}" for name, content in everything if CORE in content]
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
 
 
 def said_by(child: Child) -> dict[str, str]:
@@ -173,6 +178,9 @@ async def test_a_service_that_fails_in_every_way_tells_no_secret(folder: Path, *
 
     assert (0, [0, 0]) == (code, codes)
     assert "cannot work without postgres://***@db.example/x" in child.stdout
+    assert ({"robot7": 0o700}, {0o600}) == (modes(folder / "var"), set(modes(folder / "var" / "robot7").values()))
+    assert {"dead-letters.sqlite3", "lock"} < modes(folder / "var" / "robot7").keys()
+    assert 0o600 == modes(folder)["service.log"]
     assert [] == leaks(folder, published=published, **said_by(child), **letters)
 
 

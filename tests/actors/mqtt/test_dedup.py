@@ -81,6 +81,21 @@ async def test_two_raw_messages_that_look_alike_are_two(_virtual: MockClock) -> 
         assert 2 == len(seen.items)
 
 
+async def test_what_can_never_be_recognised_is_not_remembered(_virtual: MockClock) -> None:
+    @subscribe("in/#")
+    async def sink(_event: bytes) -> None: ...
+
+    async with running(sink) as world:
+        for number in range(10):
+            await world.deliver(f"in/{number}", b"raw")
+        await world.settled()
+        raw = len(world.estate.window)
+        await world.deliver("in/x", {"n": 1})
+        await world.settled()
+
+        assert (0, 1) == (raw, len(world.estate.window))
+
+
 async def test_the_window_does_not_slide(_virtual: MockClock) -> None:
     seen = Seen()
     async with running(recorder(seen), config={"dedup": {"ttl_s": 30.0}}) as world:

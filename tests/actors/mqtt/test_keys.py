@@ -64,6 +64,15 @@ def test_every_payload_has_a_key(payload: bytes) -> None:
     assert key_of(delivery(payload)).startswith("in|")
 
 
+@pytest.mark.parametrize("payload", [b"raw", envelope({}), envelope({}, id="i" * 65_000), envelope({}, type="t" * 65_000)])
+@pytest.mark.parametrize("properties", [(), (("message-id", "m" * 65_000),)])
+def test_a_key_is_short_whatever_a_stranger_puts_into_topic_id_and_properties(payload: bytes, properties: UserProperties) -> None:
+    one, other = (delivery(payload, "t" * 65_000 + last, properties) for last in "ab")
+
+    assert 600 > len(key_of(one).encode())
+    assert key_of(one) != key_of(other)
+
+
 @pytest.mark.parametrize(
     ("properties", "value"),
     [((), ""), ((("a", "1"),), "1"), ((("b", "0"), ("a", "1"), ("a", "2")), "1")],
