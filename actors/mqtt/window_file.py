@@ -34,7 +34,11 @@ _BUSY_S: Final = 0.5
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 # One row for a whole batch, one statement for a row: sqlite3 lets go of the interpreter in every step, and gets it back from
 # a busy event loop only after its switch interval (5 ms). Row by row, 500 messages took 2.5 s.
-_SCHEMA: Final = "CREATE TABLE batch (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, count INTEGER NOT NULL, done TEXT NOT NULL)"
+_SCHEMA: Final = "CREATE TABLE batch (id INTEGER PRIMARY KEY, at REAL NOT NULL, count INTEGER NOT NULL, done TEXT NOT NULL)"
+# For flash: a transaction of one message writes 2.9 kB, instead of 8.3 with SQLite's own page size, or 12.5 with AUTOINCREMENT too.
+_PAGE_BYTES: Final = 1024
+_CHECKPOINT_PAGES: Final = 4096
+"""That often the disk is waited for."""
 
 OpenDatabase: TypeAlias = Callable[[Path], sqlite3.Connection]
 
@@ -115,6 +119,7 @@ def open_database(path: Path) -> sqlite3.Connection:
         on_failure.callback(database.close)
         database.execute("PRAGMA locking_mode = EXCLUSIVE")  # before the first access in WAL mode: then there is no -shm file
         if not _is_ours(database, path):
+            database.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("BEGIN IMMEDIATE")
             database.execute(_SCHEMA)
@@ -124,6 +129,7 @@ def open_database(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         # NORMAL: no commit waits for the disk. What the process has written is with the kernel, and outlives the process.
         database.execute("PRAGMA synchronous = NORMAL")
+        database.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         on_failure.pop_all()
     return database
 

@@ -201,7 +201,7 @@ def test_a_batch_that_finds_no_room_is_not_written_at_all_and_the_next_one_may_b
 def test_on_a_full_disk_what_is_forgotten_makes_room(tmp_path: Path) -> None:
     def small(path: Path) -> sqlite3.Connection:
         database = open_database(path)
-        database.execute("PRAGMA max_page_count = 12")
+        database.execute("PRAGMA max_page_count = 48")
         return database
 
     with opened(tmp_path, small) as file:
