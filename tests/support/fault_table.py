@@ -112,4 +112,4 @@ FAULTS: Final = (
     Fault("store crash", strikes.crash_store, strikes.nothing, End.LINK_STAYS),
 )
 
-ELSEWHERE: Final = (Elsewhere("disk full for the store", "tests/actors/mqtt/test_store.py"),)
+ELSEWHERE: Final = (Elsewhere("disk full for the store", "tests/faults/test_disk_full.py"),)

@@ -47,7 +47,7 @@ def faults(seen: Seen, permission: Permission) -> list[str]:
     """What is wrong, in words; nothing, if all is well."""
     to_finish = [number for number in seen.sent if number not in seen.rejected]
     taken, finished = judge(seen.sent, seen.taken), judge(to_finish, seen.finished)
-    permitted = _permitted(_not_in(taken.duplicated, seen.again), permission)
+    permitted = _permitted({*_not_in(taken.duplicated, seen.again), *finished.duplicated}, permission)
     found = [
         _wrong("taken", attrs.evolve(taken, duplicated=_not_in(taken.duplicated, seen.again, permitted))),
         _wrong("finished", attrs.evolve(finished, duplicated=_not_in(finished.duplicated, permitted))),
@@ -56,7 +56,7 @@ def faults(seen: Seen, permission: Permission) -> list[str]:
     return [each for each in found if each]
 
 
-def _permitted(twice: Sequence[Number], permission: Permission) -> Collection[Number]:
+def _permitted(twice: Collection[Number], permission: Permission) -> Collection[Number]:
     """Those of `twice` that are the only one of their actor."""
     if permission.twice is Twice.NOTHING:
         return ()
