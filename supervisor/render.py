@@ -68,7 +68,7 @@ def error_values(error: BaseException, *, with_traceback: bool) -> dict[str, obj
     """
     found = leaves(error)
     named = found[0] if len(found) == 1 else error
-    texts = [_said(leaf) if leaf is named else f"{_type_name(leaf)}: {_said(leaf)}" for leaf in found[:_LEAVES_SHOWN]]
+    texts = [said(leaf) if leaf is named else f"{_type_name(leaf)}: {said(leaf)}" for leaf in found[:_LEAVES_SHOWN]]
     values: dict[str, object] = {"error": "; ".join(texts), "error_type": _type_name(named)}
     if with_traceback:
         whole = "".join(traceback.TracebackException.from_exception(error).format())
@@ -95,7 +95,7 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, BaseException):
-        return f"{_type_name(value)}: {_said(value)}"
+        return f"{_type_name(value)}: {said(value)}"
     if isinstance(value, Path):
         return str(value)
     return _bounded.repr(value)  # bounded, and swallows a __repr__ that raises
@@ -132,7 +132,7 @@ def _type_name(error: BaseException) -> str:
     return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
     """``str(error)`` and its notes, through the standard library's formatter, which survives a broken ``__str__``."""
     alone = traceback.TracebackException(type(error), error, None)
     text = "".join(alone.format_exception_only()).rstrip("\n")

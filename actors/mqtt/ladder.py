@@ -15,6 +15,7 @@ import attrs
 
 from tars.actors.errors import Reject
 from tars.supervisor import Custody, Escalate, Stop, Taken, Unavailable, leaves
+from tars.supervisor.render import said
 
 from .box import ActorBox
 from .dead_letter import Why
@@ -154,4 +155,4 @@ def _let_through(error: Exception, *, again_in_s: float | None) -> None:
 
 def _brief(error: BaseException) -> str:
     first = leaves(error)[0]
-    return f"{type(first).__name__}: {first}"
+    return f"{type(first).__name__}: {said(first)}"

@@ -16,6 +16,7 @@ import attrs
 from tars.actors.contracts import decode_json
 from tars.supervisor import Mailbox
 from tars.supervisor.redact import redact
+from tars.supervisor.render import said
 
 from .dead_letter import DeadLetter, StoreItem, ToStore, Why
 from .events import DeadLettered
@@ -124,4 +125,4 @@ def _second_time(call: Callable[[], None]) -> Callable[[], None]:
 
 
 def _line(error: BaseException | str) -> str:
-    return redact(error if isinstance(error, str) else f"{type(error).__name__}: {error}")
+    return redact(error if isinstance(error, str) else f"{type(error).__name__}: {said(error)}")

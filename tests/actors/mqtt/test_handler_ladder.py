@@ -501,3 +501,22 @@ async def test_a_hook_that_takes_too_long_has_failed(_virtual: MockClock) -> Non
 
         assert isinstance(failed.error, TimeoutError)
         assert 2.0 == pytest.approx(trio.current_time() - world.events[0].took_s, abs=0.1)
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+async def test_an_exception_that_cannot_say_what_it_is_is_a_failure_like_any_other(_virtual: MockClock) -> None:
+    @subscribe("in")
+    async def subject(_event: bytes) -> None:
+        raise Mute
+
+    async with running(subject) as world:
+        await world.deliver("in", b"1")
+        (letter,) = await world.store.until(1)
+
+        assert (Why.CRASHED, 3, "Mute: <exception str() failed>") == (letter.why, letter.attempts, letter.error)
+        assert 3 == len(world.events_of(HandlerFailed))
+        assert [] == world.events_of(IntensityExceeded)
