@@ -26,6 +26,16 @@ soak examples="10000":
 soak-faults messages="200000" *args:
     sh .ci/setup --tests && FAULT_MESSAGES={{messages}} .venv/bin/python -m pytest tests/faults/test_fault_table.py {{args}}
 
+# A service under so many hostile payloads, in virtual time; says what became of them, how long it took and what memory it cost.
+soak-fuzz payloads="1000000":
+    sh .ci/setup --tests && HOSTILE={{payloads}} .venv/bin/python -m pytest tests/fuzz/test_hostile_service.py
+
+# Fuzz what reads strangers' bytes, guided by coverage, for so many seconds. It gets atheris in a virtual environment of its own; tried on Python 3.11.
+fuzz seconds="600":
+    sh .ci/setup --tests && .venv/bin/python -m venv .venv-fuzz && .venv-fuzz/bin/python -m pip install --quiet atheris
+    PYTHONPATH=tests:.src:$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+        .venv-fuzz/bin/python tests/fuzz/coverage_guided.py .venv-fuzz/corpus -artifact_prefix=.venv-fuzz/ -max_total_time={{seconds}}
+
 # Read one simulated life of a tree as a timeline: `just replay --scenario stuck --seed 7`; without arguments, what there is.
 replay *args:
     sh .ci/setup --tests && PYTHONPATH=tests .venv/bin/python -m support.replay {{args}}

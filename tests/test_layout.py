@@ -247,7 +247,7 @@ def test_every_module_says_at_its_top_what_it_is_for() -> None:
 
 
 def text_files() -> Iterator[tuple[Path, str]]:
-    made = {".git", ".venv", ".venv-bench", "var", "dist", "build", ".hypothesis", ".benchmarks", "__pycache__"}
+    made = {".git", ".venv", ".venv-bench", ".venv-fuzz", "var", "dist", "build", ".hypothesis", ".benchmarks", "__pycache__"}
     for folder, below, names in os.walk(ROOT):
         below[:] = sorted(name for name in below if name not in made and not name.endswith("_cache"))
         for file in (Path(folder, name) for name in sorted(names)):
