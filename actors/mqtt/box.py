@@ -37,6 +37,7 @@ class ActorBox:
     without_filter: bool = False  # the broker refused it one of its subscriptions: see permission
     _excused: bool = attrs.field(default=False, init=False)
     _progress: tuple[float, int] | None = attrs.field(default=None, init=False)  # when we last saw some, messages done by then
+    _slow: bool = attrs.field(default=False, init=False)  # it overflowed, and has not done its share in time since: no new grace
 
     @property
     def parked(self) -> bool:
@@ -65,9 +66,14 @@ class ActorBox:
         if inside.oldest_since is None or self._excused:
             self._progress = None
             return None
-        if crowded or self._progress is None or inside.done - self._progress[1] >= self.share:
-            self._progress = (now, inside.done)
+        if self._progress is None or (crowded and not self._slow):
+            self._progress, self._slow = (now, inside.done), False
+        elif inside.done - self._progress[1] >= self.share:
+            self._slow = self._slow and now - self._progress[0] > self.overflow_after_s
+            self._progress = (now - self.overflow_after_s if self._slow else now, inside.done)
         if self.overflow is Overflow.BLOCK or inside.queued <= self.share:
             return None
         slow_since = self._progress[0] if self.busy_since is None else min(self._progress[0], self.busy_since)
-        return max(slow_since, inside.oldest_since) + self.overflow_after_s
+        at = max(slow_since, inside.oldest_since) + self.overflow_after_s
+        self._slow = self._slow or at <= now
+        return at
