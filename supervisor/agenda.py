@@ -62,7 +62,7 @@ class Agenda:
     def to_stop(self) -> Sequence[Row]:
         """The rows to ask now. One at a time in reverse start order, each gone before the next; or all at once.
 
-        A stuck child holds up nobody: its siblings go on stopping.
+        A stuck child holds up no sibling: they go on stopping.
         """
         if self.in_parallel:
             return list(self._unasked)

@@ -42,18 +42,22 @@ async def ask(mailbox: Mailbox[Any], message: object, timeout_s: float) -> Any:
     question: Ask[object] = Ask(message)
     left = trio.Event()
     unwatch = mailbox.watch_reader(left)
+    closed: MailboxClosed | None = None
     try:
         with trio.move_on_after(timeout_s):
-            await mailbox.send(question)
             async with trio.open_nursery() as either:
                 either.start_soon(_then_cancel, left, either.cancel_scope)
-                await question._answered.wait()  # noqa: SLF001 - the two are one thing
+                try:
+                    await mailbox.send(question)  # may wait for room, and the reader may end meanwhile
+                    await question._answered.wait()  # noqa: SLF001 - the two are one thing
+                except MailboxClosed as error:  # kept for outside: out of a nursery it would come in a group
+                    closed = error
                 either.cancel_scope.cancel()
-    except MailboxClosed as closed:
-        raise ActorStopped(str(closed)) from closed
     finally:
         unwatch()
         question.abandoned = True
+    if closed is not None:
+        raise ActorStopped(str(closed)) from closed
     if question._answered.is_set():  # noqa: SLF001
         return question._value  # noqa: SLF001
     if left.is_set():

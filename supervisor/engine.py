@@ -7,7 +7,7 @@ for it, sleep until something changes or until the next moment written in the ta
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import trio
@@ -161,6 +161,10 @@ class Engine:
         life.end(another_follows=returns)
         self.table.moved(row)
 
+    def awaited(self) -> Sequence[Incarnation]:
+        """The last lives of the children that were to come back, when the supervisor ended."""
+        return list(self._awaited.values())
+
     def _await_no_more(self, row: Row) -> None:
         """Whoever was told that another incarnation follows is told that none does."""
         if (life := self._awaited.pop(row, None)) is not None:
@@ -194,7 +198,7 @@ class Engine:
         elif not self.born and row.incarnation == 1:
             self._fail_birth(row, ended)
         elif row.by_operator:
-            row.refusal = ended.error
+            row.refusal, row.refused = ended.error, life.number
             if row.incarnation == 1:
                 self.table.forget(row)
         else:
@@ -239,10 +243,7 @@ class Engine:
         """Only an ending of the child's own triggers it; being stopped never gets here."""
         if not row.spec.significant:
             return
-        left = any(
-            other.spec.significant and other is not row and other.state is not ChildState.STOPPED for other in self.table.rows.values()
-        )
-        if self.spec.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT or not left:
+        if self.spec.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT or not self.table.any_significant_besides(row):
             self.begin_stop(ExitReason.SHUTDOWN)
 
     # -- asked for by an operator ------------------------------------------------------------------
@@ -259,16 +260,15 @@ class Engine:
         row.held = False
         row.by_operator = True
         row.failures = row.consecutive = 0
-        row.refusal = None
         row.declined = False
         self.table.schedule(row, trio.current_time())
-        ups = row.ups
-        while row.ups == ups and row.state is not ChildState.STOPPED:
+        ups, number = row.ups, row.incarnation + 1
+        while row.ups == ups and row.state is not ChildState.STOPPED and row.refused < number:
             await self.table.next_move(row)
+        if row.refused >= number:  # first: somebody else may have started it again, with success, before this call wakes
+            raise StartFailed(row.spec.id) from row.refusal
         if row.ups > ups:
             return
-        if row.refusal is not None:
-            raise StartFailed(row.spec.id) from row.refusal
         if self.stopping is not None:
             raise ActorStopped(self.path)
         if not row.declined:  # taken down while it was starting, by an operator or, being temporary, with its siblings

@@ -64,9 +64,9 @@ class Incarnation:
     ended_at: float = math.inf
     asked_at: float | None = None
     cancel_at: float = math.inf
-    stuck_at: float = math.inf
     task: trio.lowlevel.Task | None = None
     _on_end: dict[OnEnd, None] = attrs.field(factory=dict, init=False)
+    _below: dict[OnEnd, str] = attrs.field(factory=dict, init=False)  # who waits for children of this one, by the child's path
 
     def on_end(self, callback: OnEnd) -> None:
         """Have `callback` called when this life is over, and again when the one to follow does not come, or is over.
@@ -78,11 +78,26 @@ class Incarnation:
     def follow(self, before: Incarnation) -> None:
         """Be the life that was to follow `before`: whoever asked about that one is told about this. The supervisor's side."""
         self._on_end.update(before._on_end)
+        self._below.update(before._below)
 
     def end(self, *, another_follows: bool) -> None:
         """Tell everyone who asked. The supervisor's side."""
         for callback in list(self._on_end):
             callback(another_follows)
+        if not another_follows:
+            self.will_not_return(lambda _: True)
+
+    def inherit(self, child: Incarnation) -> None:
+        """Answer for a child of this supervisor that is to come back: it does if this one does. A nested supervisor's side."""
+        self._below.update(dict.fromkeys(child._on_end, child.path))
+        self._below.update(child._below)
+
+    def will_not_return(self, is_lost: Callable[[str], bool]) -> None:
+        """Tell who still waits for a child, by its path, that it `is_lost`. The others are no longer this one's affair."""
+        below, self._below = self._below, {}
+        for callback, path in below.items():
+            if is_lost(path):
+                callback(False)  # noqa: FBT003 - an `OnEnd`
 
 
 _current: Final[ContextVar[Incarnation | None]] = ContextVar("tars_incarnation", default=None)

@@ -58,7 +58,8 @@ class Row:
     consecutive: int = 0  # those of them that count against max_consecutive
     held: bool = False  # an operator stopped it: no group restart revives it (D2)
     by_operator: bool = False  # the start under way was asked for by a call, which answers for its failure
-    refusal: BaseException | None = None  # why that start failed
+    refusal: BaseException | None = None  # why the last such start that failed did
+    refused: int = 0  # the incarnation that was
     declined: bool = False  # its last life ended, without a fault, before it had started
     ups: int = 0  # how often it has started
 

@@ -56,7 +56,7 @@ class Roster:
         self.emit(event)
 
     def stuck(self) -> list[str]:
-        """The paths that hold the others up: alive, with nothing alive below them."""
+        """Who may hold the end up: alive, with nothing alive below. Not all must be to blame: some wait for one that is."""
         above = {path[:at] for path in self._alive for at, letter in enumerate(path) if letter == "/"}
         return [f"{path} (incarnation {number})" for path, number in sorted(self._alive.items()) if path not in above]
 

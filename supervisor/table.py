@@ -30,6 +30,7 @@ class Table:
     agenda: Agenda = attrs.field(init=False)
     _made: int = attrs.field(default=0, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _significant: dict[Row, None] = attrs.field(factory=dict, init=False)  # those that are not stopped
     _moves: dict[Row, trio.Event] = attrs.field(factory=dict, init=False)  # API calls waiting for a row to move
 
     def __attrs_post_init__(self) -> None:
@@ -89,6 +90,11 @@ class Table:
     def forget(self, row: Row) -> None:
         """Drop the row and its spec."""
         self.rows.pop(row.spec.id, None)
+        self._significant.pop(row, None)
+
+    def any_significant_besides(self, row: Row) -> bool:
+        """Is there another significant child that is not stopped?"""
+        return len(self._significant) > (row in self._significant)
 
     def forgets(self, row: Row) -> bool:
         """Does nothing of this child stay once it has ended for good?"""
@@ -98,6 +104,10 @@ class Table:
         """Something in `row` changed: the loop looks at it, and so do the calls that wait for it."""
         if row.at_rest:
             row.by_operator = False
+        if row.state is ChildState.STOPPED or not row.spec.significant:
+            self._significant.pop(row, None)
+        else:
+            self._significant[row] = None
         self.agenda.note(row)
         if (waiting := self._moves.pop(row, None)) is not None:
             waiting.set()

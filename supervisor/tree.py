@@ -18,7 +18,7 @@ import trio
 from .engine import Engine
 from .errors import ActorStopped, AlreadyPresent, AlreadyStarted, Restarting, Running, SpecError
 from .events import Emit, SupervisorStopped
-from .incarnation import ExitReason, ExitRequest, current, trap_exit
+from .incarnation import ExitReason, ExitRequest, Incarnation, current, trap_exit
 from .lives import bind
 from .policy import ChildState, Goal, Row
 from .reconfigure import Changes, reconfigure
@@ -80,15 +80,17 @@ async def _supervise(
     def nested(child: SupervisorSpec) -> Callable[..., Awaitable[object]]:
         return functools.partial(_supervise, child, emit, chance, engine.inner)
 
-    path, request = _place(spec)
+    me, path, request = _place(spec)
     engine = register[spec.id] = Engine(spec, path, emit, chance, nested)
     handle = Supervisor(engine)
 
     async with trio.open_nursery() as outside:
         outside.start_soon(_heed, engine, request)
         with trio.CancelScope(shield=True):  # children stop in order, even when everything around is cancelled
-            await engine.run(lambda: task_status.started(handle))
+            await engine.run(functools.partial(_up, me, engine, lambda: task_status.started(handle)))
         reason = "shutdown" if engine.verdict is None else type(engine.verdict).__name__
+        for life in engine.awaited():
+            life.end(another_follows=False) if me is None else me.inherit(life)
         emit(SupervisorStopped(path, reason, trio.current_time() - engine.stop_began_at))
         engine.gone.set()
         register.pop(spec.id, None)
@@ -99,14 +101,22 @@ async def _supervise(
         raise engine.verdict
 
 
-def _place(spec: SupervisorSpec) -> tuple[str, ExitRequest | None]:
-    """The path of this supervisor, and its parent's request to stop if it is itself a child."""
+def _place(spec: SupervisorSpec) -> tuple[Incarnation | None, str, ExitRequest | None]:
+    """If this supervisor is itself a child: which life of it this is. Its path, and its parent's request to stop."""
     me = current()
     if me is None:
-        return spec.id, None
+        return None, spec.id, None
     if me.task is not trio.lowlevel.current_task():  # started by an actor in a nursery of its own
-        return f"{me.path}/{spec.id}", None
-    return me.path if me.path.endswith(f"/{spec.id}") else f"{me.path}/{spec.id}", trap_exit()
+        return None, f"{me.path}/{spec.id}", None
+    return me, me.path if me.path.endswith(f"/{spec.id}") else f"{me.path}/{spec.id}", trap_exit()
+
+
+def _up(me: Incarnation | None, engine: Engine, tell: Callable[[], None]) -> None:
+    """Every child has started: whom an earlier life of this supervisor had besides them does not come back."""
+    tell()
+    if me is not None:
+        here = tuple(row.path for row in engine.table.rows.values())
+        me.will_not_return(lambda path: not any(path == each or path.startswith(f"{each}/") for each in here))
 
 
 async def _heed(engine: Engine, request: ExitRequest | None) -> None:

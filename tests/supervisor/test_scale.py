@@ -22,6 +22,7 @@ import trio.testing
 from support.cases import case
 from tars.supervisor import (
     NO_BACKOFF,
+    AutoShutdown,
     Backoff,
     ChildSpec,
     ChildState,
@@ -178,6 +179,21 @@ async def one_for_all(count: int, watch: Stopwatch) -> None:
         await supervisor.stop()
 
 
+async def all_significant(count: int, watch: Stopwatch) -> None:
+    """One after another ends, and the last one ends the supervisor."""
+
+    async def done(moment: float, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await trio.sleep(moment)
+
+    children = [
+        ChildSpec(str(number), functools.partial(done, 1 + number / count), restart=Restart.TRANSIENT, significant=True)
+        for number in range(count)
+    ]
+    with watch.phase("all end"):
+        await supervise(SupervisorSpec("root", children, auto_shutdown=AutoShutdown.ALL_SIGNIFICANT), forget)
+
+
 @case("O6")
 @pytest.mark.parametrize(
     ("deed", "few", "many"),
@@ -187,6 +203,7 @@ async def one_for_all(count: int, watch: Stopwatch) -> None:
         (a_pool_that_goes_one_by_one, 300, 3_000),
         (a_pool_in_backoff, 300, 3_000),
         (one_for_all, 200, 2_000),
+        (all_significant, 500, 5_000),
     ],
     ids=lambda value: value.__name__ if callable(value) else str(value),
 )

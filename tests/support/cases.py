@@ -94,7 +94,7 @@ CASES: Final = (
     Case("B9", "A new config restarts what changed, and nothing else; an invalid one changes nothing."),
     Case("D1", "Giving up is abnormal to every parent; OTP's is not, and a transient supervisor stays dead there."),
     Case("D2", "A group restart revives the finished, as OTP does, but not what an operator stopped."),
-    Case("D3", "trio cannot kill: who ignores cancellation is reported as stuck, holds up nobody, and is never doubled."),
+    Case("D3", "trio cannot kill: who ignores cancellation is reported as stuck, holds up none of its siblings, and is never doubled."),
     Case("D4", "Endings in trio's terms: groups, other people's cancellations, interrupts."),
     Case("D5", "The window is inclusive, on a float clock."),
     Case("D6", "What is missing outside is no failure: Unavailable restarts for ever, and costs nothing; a bug beside it does."),
