@@ -25,6 +25,7 @@ from .mqtt.dispatcher import Alarm, evicted
 from .mqtt.drain import Drain
 from .mqtt.health import Health, place_of_actor, place_of_subscription
 from .mqtt.in_flight import Delivery, InFlight
+from .mqtt.keys import cause_of
 from .mqtt.journal import Journal
 from .mqtt.ledger import Ledger
 from .mqtt.letter_topic import PREFIX, LetterTopic
@@ -168,7 +169,9 @@ def _settled(window: DoneWindow, journal: Journal, log: Any, delivery: Delivery)
         window.record(delivery.key, delivery.succeeded, trio.current_time())
     if journal.suspects:
         journal.settled(delivery)
-    log.debug("message_settled", topic=delivery.inbound.topic, message_id=delivery.message_id, given=len(delivery.given))
+    cause = cause_of(delivery.inbound.user_properties)
+    by = {"causation_id": cause} if cause else {}
+    log.debug("message_settled", topic=delivery.inbound.topic, message_id=delivery.message_id, given=len(delivery.given), **by)
 
 
 def _unsent(letters: Letters, outgoing: Outgoing, reason: str) -> None:

@@ -191,6 +191,8 @@ class Context:
         except BaseException:
             outgoing.on_settled()  # it never got there: no debt
             raise
+        cause = {"causation_id": self.message_id} if self.message_id else {}
+        structlog.get_logger().debug("message_published", topic=name, message_id=message_id, **cause)
 
     def _owes(self, qos: int) -> Callable[[], None]:
         """The delivery does not settle before this publish is confirmed."""

@@ -94,7 +94,7 @@ async def test_a_reader_whose_supervisor_is_given_up_in_its_backoff_has_stopped(
         await world.settle()
         await world.end_and_settle("a", Boom())
 
-        assert ReaderState.RESTARTING is mailbox.reader
+        assert ReaderState.RESTARTING is mailbox.statistics().reader
 
         await (sup.terminate_child("s") if how == "terminated" else sup.stop())
 
