@@ -25,8 +25,8 @@ from .mqtt.dispatcher import Alarm, evicted
 from .mqtt.drain import Drain
 from .mqtt.health import Health, place_of_actor, place_of_subscription
 from .mqtt.in_flight import Delivery, InFlight
-from .mqtt.keys import cause_of
 from .mqtt.journal import Journal
+from .mqtt.keys import cause_of
 from .mqtt.ledger import Ledger
 from .mqtt.letter_topic import PREFIX, LetterTopic
 from .mqtt.letters import Letters

@@ -32,7 +32,7 @@ MessageOption: TypeAlias = Annotated[str, typer.Option("--message-id", metavar="
 CorrelationOption: TypeAlias = Annotated[str, typer.Option("--correlation-id", metavar="ID", help="Lines of this conversation.")]
 SinceOption: TypeAlias = Annotated[str, typer.Option("--since", metavar="TIME", help="10m, 1h30m, 2d ago, or an ISO time (UTC).")]
 UntilOption: TypeAlias = Annotated[str, typer.Option("--until", metavar="TIME", help="The same.")]
-StoryOption: TypeAlias = Annotated[str, typer.Option("--story", metavar="ID", help="One message and what it caused; what went well is logged at debug.")]
+StoryOption: TypeAlias = Annotated[str, typer.Option("--story", metavar="ID", help="One message and what it caused.")]
 CrashesOption: TypeAlias = Annotated[bool, typer.Option("--crashes", help="What crashed and came back, when; and a table by actor.")]
 FollowOption: TypeAlias = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes; across rotations.")]
 AllOption: TypeAlias = Annotated[bool, typer.Option("--all", help="Rotated files too: FILE.5 ... FILE.1, FILE.")]
