@@ -1,6 +1,8 @@
-"""Backoff in the tree: the delay that is logged is the one that is waited, and nobody gets lost in it (B1, B2, B3)."""
+"""Backoff in the tree: the delay that is logged is the one that is waited, and nobody gets lost in it (B1, B2, B3, D6, D7)."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 import trio
@@ -9,7 +11,19 @@ from support.cases import case
 from support.sim import seeds
 from support.sim_children import Behaviour, Boom, after, decline, fail_to_start, obey
 from support.sim_world import Sim, root, states
-from tars.supervisor import Backoff, ChildExited, ChildState, Restart, RestartScheduled, StartFailed, Stop, Strategy, Unavailable
+from tars.supervisor import (
+    Backoff,
+    ChildExited,
+    ChildState,
+    Restart,
+    RestartIntensityExceeded,
+    RestartScheduled,
+    StartFailed,
+    Stop,
+    Strategy,
+    Supervisor,
+    Unavailable,
+)
 
 STRATEGIES = [Strategy.ONE_FOR_ONE, Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE]
 PLAIN = Backoff(initial_s=1, max_s=8, factor=2, jitter=0, stable_s=100)
@@ -178,3 +192,52 @@ async def test_a_restart_that_declines_ends_the_retries(world: Sim) -> None:
         assert states(sup) == {"a": ChildState.STOPPED}
         assert len(world.events(RestartScheduled)) == 1
         assert len(world.events(ChildExited)) == 2
+
+
+@case("D7", "A14")
+@seeds(200)
+async def test_an_operators_start_begins_the_count_of_consecutive_failures_anew(world: Sim) -> None:
+    async def fail(sup: Supervisor) -> None:
+        for _ in range(3):
+            for _ in range(2):
+                await world.end_and_settle("a", Boom())
+            await sup.terminate_child("a")
+            await sup.restart_child("a")
+        world.note("three")
+        for _ in range(3):
+            await world.end_and_settle("a", Boom())
+
+    found = await world.outcome(root(world.child("a"), max_restarts=100, max_consecutive=2), fail)
+
+    assert [RestartIntensityExceeded] == [type(error) for error in found]
+    assert ["three"] == world.words("three")
+    assert 1 + 3 * 3 + 2 == world.starts("a")
+
+
+@case("D6")
+@pytest.mark.parametrize(
+    ("asked", "delay_s"),
+    [([3, 7, None], 7), ([7, None, 3], 7), ([0.25, 0.5], 0.5), ([None, 0.25], 0.25), ([-3, 2, math.nan], 2), ([None, None], 1)],
+)
+@seeds(200)
+async def test_of_several_that_say_when_to_come_back_the_latest_counts(world: Sim, asked: list[float | None], delay_s: float) -> None:
+    """Who does not say, or says nothing that makes sense, is not asked; where nobody says, the child's backoff does."""
+    missing = ExceptionGroup("all", [Unavailable("x", retry_after_s=seconds) for seconds in asked[1:]])
+    both = ExceptionGroup("more", [Unavailable("y", retry_after_s=asked[0]), missing])
+    async with world.running(root(world.child("a", after(0, both), obey), backoff=PLAIN)):
+        await trio.sleep(100)
+
+        assert [0, delay_s] == world.times("start", "a")
+        assert [delay_s] == [event.delay_s for event in world.events(RestartScheduled)]
+
+
+@case("A6", "D6", "O4")
+@seeds(200)
+async def test_what_is_reported_as_used_is_what_still_lies_in_the_window(world: Sim) -> None:
+    """Also by an ending that costs nothing itself."""
+    script = [after(1, Boom()), after(1, Boom()), after(1, Unavailable("x")), after(4, Unavailable("x")), after(1, Unavailable("x"))]
+    async with world.running(root(world.child("a", *script, after(1, Boom()), obey), max_restarts=5, period_s=5)):
+        await trio.sleep(100)
+
+        assert [1, 2, 3, 7, 8, 9] == world.times("down", "a")
+        assert [1, 2, 2, 1, 0, 1] == [event.used for event in world.events(RestartScheduled)]

@@ -237,3 +237,27 @@ async def test_terminating_reports_the_life_it_ended(world: Sim) -> None:
 
         assert world.words("down") == ["down a"]
         assert trio.current_time() == 7
+
+
+@case("A14", "B6")
+@seeds(200)
+async def test_terminate_child_returns_when_the_life_it_saw_is_gone_though_another_has_begun(world: Sim) -> None:
+    """Whoever is woken first may have the child started again before the other looks."""
+    async with world.running(root(world.child("a", tidy_up(3), start_slowly(5)))) as sup:
+
+        async def end(*, and_start: bool) -> None:
+            with trio.fail_after(4):
+                await sup.terminate_child("a")
+
+            assert trio.current_time() == 3
+
+            if and_start:
+                await sup.restart_child("a")
+
+        async with trio.open_nursery() as nursery:
+            for and_start in (True, False):
+                nursery.start_soon(functools.partial(end, and_start=and_start))
+
+        assert trio.current_time() == 8
+        assert world.starts("a") == 2
+        assert states(sup) == {"a": ChildState.RUNNING}

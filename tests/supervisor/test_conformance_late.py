@@ -7,7 +7,7 @@ import trio
 
 from support.cases import case
 from support.sim import seeds
-from support.sim_children import Boom, Life, after, obey
+from support.sim_children import Boom, Life, after, obey, tidy_up
 from support.sim_world import Sim, root, states
 from tars.supervisor import Backoff, ChildState, GroupRestart, Restart, Strategy
 
@@ -127,3 +127,23 @@ async def test_a_stuck_member_holds_back_those_after_it_and_not_those_before_it(
         assert dict.fromkeys("abc", ChildState.RUNNING) == states(sup)
         assert (2, 2, 2) == tuple(world.starts(name) for name in "abc")
         assert ["up a", "up b", "up c"] == world.words("up")[-3:]
+
+
+@case("A4")
+@pytest.mark.parametrize("failed", ["a", "b", "c"])
+@seeds(200)
+async def test_no_member_comes_back_before_the_delay_of_the_failed_child_is_over_wherever_it_stands(world: Sim, failed: str) -> None:
+    """Those before it in start order wait for it as those behind it do; the delay is counted from the failure."""
+    children = [world.child(name, tidy_up(1)) for name in "abc"]
+    async with world.running(root(*children, strategy=Strategy.ONE_FOR_ALL, backoff=SLOW)) as sup:
+        world.forget()
+        await world.end_and_settle(failed, Boom())
+        await trio.sleep(9.5)
+
+        assert dict.fromkeys("abc", ChildState.BACKOFF) == states(sup)
+        assert [0.5] * 3 == [each.due_in_s for each in sup.which_children()]
+
+        await trio.sleep(10)
+
+        assert ["up a", "up b", "up c"] == world.words("up")
+        assert [[10]] * 3 == [world.times("start", name) for name in "abc"]

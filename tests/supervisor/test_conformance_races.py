@@ -10,7 +10,7 @@ import trio
 
 from support.cases import case
 from support.sim import seeds
-from support.sim_children import Behaviour, Boom, Life, after, fail_to_start, obey, start_slowly, tidy_up
+from support.sim_children import Behaviour, Boom, Life, after, fail_to_start, obey, start_slowly, tidy_up, trap
 from support.sim_world import Sim, root, states
 from tars.supervisor import (
     ActorRestarting,
@@ -26,6 +26,7 @@ from tars.supervisor import (
     Strategy,
     Supervisor,
     SupervisorSpec,
+    SupervisorStopped,
     Unavailable,
     ask,
 )
@@ -313,3 +314,18 @@ async def test_operators_in_parallel_with_failures_are_all_answered_and_lose_nob
 
         assert {ChildState.RUNNING, ChildState.STOPPED} >= set(states(sup).values())
         assert sorted(world.alive()) == sorted(name for name in names if name not in stopped)
+
+
+@case("D4", "A7")
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+@seeds(200)
+async def test_an_interrupt_during_a_giving_up_is_what_comes_out(world: Sim, interrupt: type[BaseException]) -> None:
+    """The first verdict stands, but what ends the program anyway goes before it; a bug does not."""
+    late = [world.child("a", trap(1, Boom())), world.child("b", trap(1, interrupt())), world.child("c", trap(1, Boom()))]
+    with pytest.RaisesGroup(interrupt, flatten_subgroups=True):
+        async with trio.open_nursery() as nursery:
+            await world.start(nursery, root(*late, world.child("d"), max_restarts=0))
+            world.end("d", Boom())
+
+    assert ["down d", "down c", "down b", "down a"] == world.words("down")
+    assert [interrupt.__name__] == [event.reason for event in world.events(SupervisorStopped)]

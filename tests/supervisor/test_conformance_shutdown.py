@@ -16,10 +16,12 @@ from tars.supervisor import (
     ChildSpec,
     ChildState,
     ChildStuck,
+    Escalate,
     ExitKind,
     ExitReason,
     ExitRequest,
     Strategy,
+    Supervisor,
     SupervisorSpec,
     trap_exit,
 )
@@ -226,3 +228,46 @@ async def test_one_child_stops_while_another_is_still_asked_for(world: Sim) -> N
 
         assert isinstance(sup.spec.children[0], ChildSpec)
         assert states(sup) == {"b": ChildState.STOPPED, "a": ChildState.RUNNING}
+
+
+@case("A7", "A12")
+@pytest.mark.parametrize("ending", [Boom(), Escalate("no")], ids=["limit", "Escalate"])
+@seeds(200)
+async def test_a_supervisor_that_gives_up_asks_its_children_to_get_out_of_the_way(world: Sim, ending: Exception) -> None:
+    """RESTART: a failure takes the tree down. At every level, also where the supervisor above asks."""
+    seen: list[ExitReason | None] = []
+
+    def trapping(name: str) -> ChildSpec:
+        return world.child(name, trap(1, seen=lambda request: seen.append(request.reason)))
+
+    inner = SupervisorSpec("inner", [trapping("a")])
+
+    async def fail(_: Supervisor) -> None:
+        world.end("c", ending)
+
+    await world.outcome(root(inner, trapping("b"), world.child("c"), max_restarts=0), fail)
+
+    assert [ExitReason.RESTART] * 2 == seen
+
+
+@case("A12", "A15")
+@pytest.mark.parametrize("levels", [1, 2])
+@seeds(200)
+async def test_a_supervisor_child_passes_on_the_reason_its_own_supervisor_gave(world: Sim, levels: int) -> None:
+    """RESTART where a sibling's failure takes it down, SHUTDOWN where it will not come back."""
+    seen: list[ExitReason | None] = []
+    below: ChildSpec | SupervisorSpec = world.child("a", trap(1, seen=lambda request: seen.append(request.reason)))
+    for level in range(levels):
+        below = SupervisorSpec(f"inner{level}", [below])
+
+    async with world.running(root(below, world.child("b"), strategy=Strategy.ONE_FOR_ALL)) as sup:
+        world.end("b", Boom())
+        await trio.sleep(2)
+
+        assert [ExitReason.RESTART] == seen
+
+        await sup.terminate_child(below.id)
+        await sup.restart_child(below.id)
+        await sup.stop()
+
+        assert [ExitReason.RESTART, ExitReason.SHUTDOWN, ExitReason.SHUTDOWN] == seen

@@ -9,7 +9,7 @@ from support.cases import case
 from support.sim import seeds
 from support.sim_children import Boom, Life, tidy_up
 from support.sim_world import Sim, root, states
-from tars.supervisor import AlreadyStarted, ChildState, ChildStuck, Refused, Running, Strategy, SupervisorStopped, trap_exit
+from tars.supervisor import BRUTAL, AlreadyStarted, ChildState, ChildStuck, Refused, Running, Strategy, SupervisorStopped, trap_exit
 
 
 async def hold_the_door(life: Life) -> None:
@@ -105,3 +105,26 @@ async def test_a_group_restart_never_doubles_a_stuck_member(world: Sim, strategy
         assert world.words("down") == ["down a", "down d", "down b"]
         assert (world.times("down", "d"), world.times("down", "b")) == ([0], [3])
         assert states(sup)["c"] is ChildState.STUCK
+
+
+@case("A12", "D3")
+@pytest.mark.parametrize(("grace_s", "limit_s"), [(BRUTAL, 1), (0.5, 1), (2, 2)])
+@seeds(200)
+async def test_a_child_without_a_grace_has_a_second_to_go_before_it_is_called_stuck(world: Sim, grace_s: float, limit_s: float) -> None:
+    """A cancellation needs a turn to arrive, however little time is granted."""
+    children = [
+        world.child("a", tidy_up(limit_s + 0.125), shutdown_s=grace_s),
+        world.child("b", tidy_up(limit_s - 0.125), shutdown_s=grace_s),
+    ]
+    async with world.running(root(*children)) as sup:
+        for name in "ba":
+            world.forget()
+            began_at = trio.current_time()
+            try:
+                await sup.terminate_child(name)
+            except Running:
+                world.note("stuck", name)
+
+            assert (["stuck a"] if name == "a" else []) == world.words("stuck")
+            assert ([limit_s] if name == "a" else [limit_s - 0.125]) == [trio.current_time() - began_at]
+            assert ([limit_s] if name == "a" else []) == [event.since_cancel_s for event in world.events(ChildStuck)]

@@ -286,3 +286,21 @@ async def test_a_changed_restart_type_counts_from_the_next_ending_on(world: Sim)
         await world.end_and_settle("a", Boom())
 
         assert {} == states(sup)
+
+
+@case("B9", "A4")
+@seeds(200)
+async def test_a_group_that_waits_in_its_backoff_comes_back_in_the_new_order(world: Sim) -> None:
+    def spec(names: str) -> SupervisorSpec:
+        return root(*(made(world, name, 1) for name in names), strategy=Strategy.ONE_FOR_ALL, backoff=SLOW)
+
+    async with world.running(spec("abc")) as sup:
+        await world.end_and_settle("b", Boom())
+        await sup.reconfigure(spec("cab"))
+        world.forget()
+        await trio.sleep(61)
+
+        assert ["up c", "up a", "up b"] == world.words("up")
+        assert ["b", "a", "c"] == list(states(sup))
+        world.forget()
+    assert ["down b", "down a", "down c"] == world.words("down")
