@@ -528,6 +528,27 @@ async def test_what_a_lost_connection_gives_back_counts_against_the_bound(_virtu
         assert (10, 1) == (link.statistics().queued, link.statistics().overflowed)
 
 
+async def test_more_given_back_than_there_is_room_for_is_cut_to_the_bound_by_the_next_publish(_virtual: object) -> None:
+    world = World()
+    async with connected(world, mqtt=MqttSettings(outbox=10)) as link:
+        world.broker.hold_pubacks()
+        for number in range(15):
+            link.publish("t", {"number": number})
+            await world.broker.wait_published("t", count=number + 1)  # each is in the connection's hands before the next
+        world.broker.kill()
+        await quiet()
+        link.publish("t", {"number": 15})
+
+        assert (10, 6) == (link.statistics().queued, link.statistics().overflowed)
+
+        world.broker.restart()
+        await link.ready()
+        await world.broker.wait_published("t", count=25)
+
+    assert list(range(6, 16)) == [orjson.loads(each.payload)["number"] for each in world.said("t")[15:]]
+    assert ["overflowed"] == [event.reason for event in world.told(PublishDropped)]
+
+
 async def test_publish_after_the_block_does_nothing_and_is_counted_and_told_once(_virtual: object) -> None:
     world = World()
     async with connected(world) as link:
