@@ -19,7 +19,7 @@ import structlog
 import trio
 
 from .errors import Escalate, RestartIntensityExceeded, SpecError, StartFailed
-from .events import ChildExited, ChildStarted, Emit, Event, IntensityExceeded
+from .events import ChildExited, ChildStarted, ChildStuck, Emit, Event, IntensityExceeded
 from .log import event_logger
 from .redact import redact
 from .reload import Reload, hangups, hangups_harmless, reload_tree
@@ -45,6 +45,7 @@ class Roster:
     main_task: trio.lowlevel.Task | None = None
     ends: Callable[[Event], None] = lambda _: None
     _alive: dict[str, int] = attrs.field(factory=dict)
+    _stuck: dict[str, None] = attrs.field(factory=dict)
 
     def __call__(self, event: Event) -> None:
         """An `Emit` that passes every event on."""
@@ -52,13 +53,17 @@ class Roster:
             self._alive[event.path] = event.incarnation
         elif isinstance(event, ChildExited):
             self._alive.pop(event.path, None)
+            self._stuck.pop(event.path, None)
+        elif isinstance(event, ChildStuck):
+            self._stuck[event.path] = None
         self.ends(event)
         self.emit(event)
 
     def stuck(self) -> list[str]:
-        """Who may hold the end up: alive, with nothing alive below. Not all must be to blame: some wait for one that is."""
+        """Who may hold the end up: alive, with nothing alive below; first those reported as stuck, for whom the others may be waiting."""
         above = {path[:at] for path in self._alive for at, letter in enumerate(path) if letter == "/"}
-        return [f"{path} (incarnation {number})" for path, number in sorted(self._alive.items()) if path not in above]
+        alive = sorted((path not in self._stuck, path, number) for path, number in self._alive.items() if path not in above)
+        return [f"{path} (incarnation {number}){'' if waits else ', stuck'}" for waits, path, number in alive]
 
     def report(self) -> Iterator[str]:
         """Children, then the stacks of all threads, then of all trio tasks. What is surest comes first."""

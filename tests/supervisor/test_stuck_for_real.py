@@ -168,9 +168,9 @@ async def test_a_process_with_stuck_children_ends_at_its_deadline_with_their_lis
     assert ["root/inner/last", "root/inner/polite"] == [line["actor"] for line in child.events("child_exited")]
     assert [
         "tars: not stopped 3 s after SIGTERM, exiting; still there:",
+        "  root/inner/deaf (incarnation 1), stuck",
+        "  root/inner/door (incarnation 1), stuck",
         "  root/first (incarnation 1)",
-        "  root/inner/deaf (incarnation 1)",
-        "  root/inner/door (incarnation 1)",
     ] == child.stderr.splitlines()[:4]
     assert "in hold_the_door" in child.stderr
     assert "in swallow_for_ever" in child.stderr
