@@ -26,8 +26,12 @@ def report(
     failures: Sequence[HandlerFailed],
     unacked: Sequence[str],
     crashes: Sequence[ChildExited],
+    unheard: Sequence[str],
 ) -> str:
-    """Several lines, newest last. `crashes`: of parts of the runtime, which no author's code should be able to cause."""
+    """Several lines, newest last. `crashes`: of parts of the runtime, which no author's code should be able to cause.
+
+    `unheard`: topics the test has delivered to, and no subscription matches.
+    """
     sections: tuple[tuple[str, list[str]], ...] = (
         ("published", [_publication(each) for each in published]),
         ("dead letters", [f"{each.why.value}  {each.topic}  {each.error}" for each in letters]),
@@ -36,7 +40,8 @@ def report(
     )
     if crashes:
         sections = (*sections, ("crashed", [f"{each.path}  {_said(leaves(each.error)[0])}" for each in crashes if each.error is not None]))
-    return "\n".join(line for title, entries in sections for line in _section(title, entries))
+    misspelt = [f"delivered, but no subscription of this service matches {topic[:_CHARS]}" for topic in unheard[-_SHOWN:]]
+    return "\n".join([*misspelt, *(line for title, entries in sections for line in _section(title, entries))])
 
 
 def _section(title: str, entries: Sequence[str]) -> Iterable[str]:

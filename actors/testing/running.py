@@ -12,6 +12,7 @@ import orjson
 
 from tars.actors.contracts import STANDARD, UnknownTopic, encode, unstructure, wrap_now
 from tars.actors.mqtt.keys import MESSAGE_ID
+from tars.actors.mqtt.topics import matches
 from tars.actors.mqtt.transport import Outbound
 from tars.supervisor import Supervisor, SupervisorSpec
 
@@ -68,6 +69,9 @@ class Running(Watched):
 
     async def deliver_again(self, delivered: Delivered) -> Delivered:
         """Publish the very same once more, as a publisher does that missed its confirmation."""
+        topic = delivered.message.topic
+        if not self.estate.matcher.match(topic) and not any(matches(each, topic) for each in self.estate.filters.replies):
+            self._unheard[topic] = None  # no mistake in itself: it may be for a service beside this one
 
         async def publish() -> Delivered:
             await self.place.publish(delivered.message)

@@ -71,6 +71,7 @@ class Watched:
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
     _waits: set[trio.CancelScope] = attrs.field(factory=set, init=False)
     _kept_letters: list[DeadLetter] | None = attrs.field(default=None, init=False)
+    _unheard: dict[str, None] = attrs.field(factory=dict, init=False)  # topics of the test's that no subscription matches
 
     # -- looking ----------------------------------------------------------------------------------
 
@@ -254,7 +255,7 @@ class Watched:
         link = "connected" if self.estate.link.is_up else "not connected"
         gave_up = "" if self.failure is None else f"it gave up: {type(self.failure).__name__}: {self.failure}\n"
         crashes = [each for each in self.events_of(ChildExited) if each.kind is ExitKind.CRASH]
-        said = report(self.published, self.dead_letters, self.failures, list(self.recorder.unacked.values()), crashes)
+        said = report(self.published, self.dead_letters, self.failures, list(self.recorder.unacked.values()), crashes, list(self._unheard))
         return f"{gave_up}the service is {link}\n{said}"
 
     async def _settled(self) -> None:

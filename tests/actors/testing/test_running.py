@@ -238,6 +238,32 @@ async def test_a_wait_in_vain_says_what_there_was_instead() -> None:
     ] == str(said.value).splitlines()
 
 
+@pytest.mark.parametrize("raw", [False, True])
+@in_virtual_time
+async def test_a_wait_in_vain_names_the_topic_that_no_subscription_matches(raw: bool) -> None:
+    topic = "sensors/kitchen/tmep"
+
+    async def waits() -> None:
+        async with running(alarm) as service:
+            await service.deliver("sensors/kitchen/temp", Temperature(12))
+            for _ in range(2):
+                await (service.deliver_raw(topic, {"celsius": 31}) if raw else service.deliver(topic, Temperature(31)))
+            await service.wait_published("alarms/heat")
+
+    with pytest.raises(Unfulfilled) as said:
+        await waits()
+
+    assert [
+        "no message on alarms/heat: 600 s of virtual time have passed",
+        "the service is connected",
+        f"delivered, but no subscription of this service matches {topic}",
+        "published: nothing",
+        "dead letters: nothing",
+        "failures: nothing",
+        "received and not acknowledged: nothing",
+    ] == str(said.value).splitlines()
+
+
 @pytest.mark.parametrize(
     ("wait", "complaint"),
     [
