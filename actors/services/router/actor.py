@@ -182,9 +182,13 @@ class Router(Actor):
 
     @every(1.0)
     async def expire(self, ctx: Context) -> None:
-        """Speak what a broken-off stream has left."""
+        """Speak what a broken-off stream has left. One with an end is answered by that, one without is waited for no longer."""
         for step in self.replies.expire(trio.current_time()):
             await self._step(step, uuid.uuid4().hex, ctx)
+            if step.outcome is Outcome.FINISHED:
+                self._count_answer(step.request_id, ctx)
+            else:
+                self.metrics.abandoned(step.request_id)
 
     def _count_answer(self, request_id: str, ctx: Context) -> None:
         if self.metrics.answered(trio.current_time(), request_id):
@@ -195,6 +199,8 @@ class Router(Actor):
             ctx.log.warning(
                 "answer_incomplete", request_id=step.request_id, outcome=step.outcome.value, lost=step.lost, evicted=step.evicted
             )
+        if step.evicted:
+            self.metrics.abandoned(step.evicted)
         await self._say(step.says, correlation_id, ctx)
 
     async def _say(self, says: Iterable[Say], correlation_id: str, ctx: Context) -> None:

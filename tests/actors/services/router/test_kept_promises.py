@@ -90,6 +90,41 @@ async def test_an_error_and_a_cancel_leave_no_question_open_in_the_counters(auto
     assert (3, 2, 0) == tuple(at_last[key] for key in ("llm_requests", "llm_responses", "llm_inflight"))
 
 
+async def test_an_answer_spoken_to_its_end_without_its_lost_delta_is_counted(autojump_clock: MockClock, log: io.StringIO) -> None:
+    async with robot(autojump_clock, stream_gap_wait_s=2.0) as voice:
+        await voice.ask("tell me", utt_id="q")
+        await voice.delta("q", 1, "One. ")
+        await voice.delta("q", 3, "Three.")
+        await voice.delta("q", 4, done=True)
+        await trio.sleep(4)
+        await voice.world.quiet()
+
+    assert {"llm_responses": 1, "llm_inflight": 0}.items() <= metrics(log).items()
+
+
+@pytest.mark.parametrize("limits", [{"stream_idle_s": 5.0}, {"stream_max_streams": 1}], ids=["silent", "no room"])
+async def test_a_question_whose_stream_was_dropped_is_no_longer_in_flight(
+    autojump_clock: MockClock, log: io.StringIO, limits: dict[str, Any]
+) -> None:
+    async with robot(autojump_clock, **limits) as voice:
+        await voice.ask("one", utt_id="a")
+        await voice.delta("a", 1, "It begins. And")
+        await trio.sleep(10)
+        await voice.ask("two", utt_id="b")
+        await voice.stream("b", "Yes.")
+
+    assert {"llm_requests": 2, "llm_responses": 1, "llm_inflight": 0}.items() <= metrics(log).items()
+
+
+async def test_every_sentence_that_goes_out_is_counted(autojump_clock: MockClock, log: io.StringIO) -> None:
+    async with robot(autojump_clock) as voice:
+        await voice.ask("tell me", utt_id="q")
+        await voice.stream("q", "One. ", "Two. ")
+        said = voice.texts
+
+    assert (["Hmm?", "One.", "Two."], 3) == (said, metrics(log)["tts_messages"])
+
+
 class Fragile(Router):
     """A router with a bug."""
 
