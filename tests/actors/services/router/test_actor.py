@@ -285,6 +285,34 @@ async def test_in_live_mode_everybody_is_heard(autojump_clock: MockClock) -> Non
         assert ["first", "second"] == [request.text for request in voice.requests]
 
 
+async def test_who_leaves_live_mode_inside_a_window_is_the_last_who_is_heard(autojump_clock: MockClock) -> None:
+    async with robot(autojump_clock, live_mode_default=True) as voice:
+        await voice.wake()
+        await voice.spoken()
+        await voice.hear("exit live mode")
+        await voice.hear("somebody passing by")
+
+        assert [] == voice.requests
+
+
+async def test_the_language_that_is_set_is_spoken(autojump_clock: MockClock) -> None:
+    async with robot(autojump_clock, tts_lang="de") as voice:
+        await voice.wake()
+        await voice.hear("say Guten Tag")
+
+        assert ["de", "de"] == [say.data["lang"] for say in voice.says]
+
+
+async def test_a_greeting_may_name_the_robot_as_its_own_wake_phrases_do(autojump_clock: MockClock) -> None:
+    async with robot(autojump_clock, wake_ack_enabled=False, wake_phrases=["ok jarvis"]) as voice:
+        for greeting in ("hi jarvis", "hi tars"):
+            await voice.wake()
+            await voice.hear(greeting)
+
+        assert ["Hello! How can I help?"] == voice.texts
+        assert ["hi tars"] == [request.text for request in voice.requests]
+
+
 @pytest.mark.parametrize(
     ("text", "answer", "style"),
     [("say Good Night", "Good Night", "neutral"), ("hello there", "Hello! How can I help?", "friendly")],

@@ -200,6 +200,19 @@ async def test_a_cancelled_wake_cancels_every_answer_under_way_for_everybody(aut
         assert ["Two begins.", "Done.", "Never mind."] == [text for text in voice.texts if text not in {"Hmm?", "Huh?", "Yes?"}]
 
 
+async def test_a_cancelled_wake_silences_the_answer_before_the_broker_brings_our_cancel_back(autojump_clock: MockClock) -> None:
+    async with robot(autojump_clock) as voice:
+        await voice.ask("tell me", utt_id="q")
+        await voice.delta("q", 1, "Heard. ")
+        voice.world.broker.refuse_publish("llm/cancel")  # taken, and passed on to nobody: ours does not come back
+        await voice.wake("cancelled")
+        await voice.delta("q", 2, "Not heard. ")
+        await voice.delta("q", 3, done=True)
+
+        assert ["q"] == [cancel.data["id"] for cancel in voice.heard_on("llm/cancel")]
+        assert ["Heard."] == answers(voice, "q")
+
+
 async def test_an_empty_answer_says_nothing_and_ends_the_stream(autojump_clock: MockClock) -> None:
     async with robot(autojump_clock) as voice:
         await voice.ask("one", utt_id="a")

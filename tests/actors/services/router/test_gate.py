@@ -236,6 +236,15 @@ def test_leaving_live_mode_twice_is_answered() -> None:
     assert (Say(text="Live mode is already off.", system_announce=True),) == awake().utterance(0, "hey tars, exit live mode").says
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_leaving_live_mode_closes_both_windows(live: bool) -> None:
+    gate = awake(RouterSettings(wake_ack_enabled=False, live_mode_default=live))
+    spoke(gate, 0)
+    gate.utterance(1, "exit live mode")
+
+    assert DROPPED == gate.utterance(2, "somebody passing by")
+
+
 def test_live_mode_can_be_the_default() -> None:
 
     assert passed("hi") == Gate(RouterSettings(live_mode_default=True)).utterance(0, "hi")

@@ -15,6 +15,15 @@ def test_questions_answers_and_their_average_are_counted() -> None:
     assert expected == metrics.values()
 
 
+def test_the_average_is_told_to_the_microsecond() -> None:
+    metrics = Metrics()
+    for request_id, answered_s in (("a", 1.0), ("b", 1.0), ("c", 3.0)):
+        metrics.asked(0.0, request_id)
+        metrics.answered(answered_s, request_id)
+
+    assert 1.666667 == metrics.values()["avg_llm_latency_s"]
+
+
 def test_an_answer_counts_once_and_an_unasked_one_not_at_all() -> None:
     metrics = Metrics()
     metrics.asked(0.0, "a")
