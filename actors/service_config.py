@@ -6,7 +6,7 @@ means anything before ``config.finish()`` has passed. A password is in no repr a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
@@ -14,6 +14,7 @@ import attrs
 
 from tars.supervisor.config import Config
 from tars.supervisor.environment import Override, boolean, integer, number, text
+from tars.supervisor.problem import Mismatch
 
 from .settings import (
     ActorSettings,
@@ -32,6 +33,19 @@ Protocol: TypeAlias = Literal["5", "3.1.1"]
 EMBEDDED_URL: Final = BrokerUrl("127.0.0.1")
 """Where the embedded broker listens unless ``mqtt.url`` says otherwise."""
 
+
+def _at_least(lowest: float) -> Callable[[str], float]:
+    """A number with the lowest value that the variable always had; the file may go lower."""
+
+    def parse(found: str) -> float:
+        value = number(found)
+        if value < lowest:
+            raise Mismatch(f"a number >= {lowest:g}", value)
+        return value
+
+    return parse
+
+
 ENVIRONMENT: Final = (
     Override("MQTT_URL", "mqtt.url", text),
     Override("MQTT_URL", "broker.embedded", lambda _: False),  # somebody else's broker is meant
@@ -43,8 +57,8 @@ ENVIRONMENT: Final = (
     Override("MQTT_HEARTBEAT_INTERVAL", "heartbeat.interval_s", number),
     Override("MQTT_DEDUPE_TTL", "dedup.ttl_s", number),
     Override("MQTT_DEDUPE_MAX_ENTRIES", "dedup.max_entries", integer),
-    Override("MQTT_RECONNECT_MIN_DELAY", "mqtt.backoff.initial_s", number),
-    Override("MQTT_RECONNECT_MAX_DELAY", "mqtt.backoff.max_s", number),
+    Override("MQTT_RECONNECT_MIN_DELAY", "mqtt.backoff.initial_s", _at_least(0.1)),
+    Override("MQTT_RECONNECT_MAX_DELAY", "mqtt.backoff.max_s", _at_least(0.5)),
 )
 """The environment variables that replace values of the file."""
 

@@ -255,8 +255,12 @@ def test_a_mistake_is_one_line_of_the_report(tmp_path: Path, toml: str, line: st
         ({"MQTT_KEEPALIVE": "60.0"}, "mqtt.keepalive_s (from the environment variable MQTT_KEEPALIVE): expected an integer"),
         ({"MQTT_KEEPALIVE": "3601"}, "mqtt.keepalive_s (from the environment variable MQTT_KEEPALIVE): expected an integer between"),
         (
-            {"MQTT_RECONNECT_MAX_DELAY": "0.2"},
+            {"MQTT_RECONNECT_MIN_DELAY": "2", "MQTT_RECONNECT_MAX_DELAY": "1"},
             "mqtt.backoff.max_s (from the environment variable MQTT_RECONNECT_MAX_DELAY): must be >= mqtt.backoff.initial_s",
+        ),
+        (
+            {"MQTT_RECONNECT_MAX_DELAY": "0.2"},
+            "mqtt.backoff.max_s (from the environment variable MQTT_RECONNECT_MAX_DELAY): expected a number >= 0.5, found 0.2 (a float)",
         ),
         ({"MQTT_URL": "host:1883"}, "mqtt.url (from the environment variable MQTT_URL): expected mqtt://"),
         ({"MQTT_CLIENT_ID": "#"}, "mqtt.client_id (from the environment variable MQTT_CLIENT_ID): expected a string"),

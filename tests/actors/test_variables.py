@@ -44,8 +44,8 @@ TABLE: list[Row] = [
     ("MQTT_HEARTBEAT_INTERVAL", "heartbeat.interval_s", 5.0, {"1": 1.0, "0.1e2": 10.0}, ["0.99", "0", "-5", "inf", "nan", "often"]),
     ("MQTT_DEDUPE_TTL", "dedup.ttl_s", 30.0, {"0": 0.0, "2.5": 2.5}, ["-0.1", "x"]),
     ("MQTT_DEDUPE_MAX_ENTRIES", "dedup.max_entries", 100_000, {"1": 1}, ["-1", "0", "1.0"]),  # 0 only while the window is off
-    ("MQTT_RECONNECT_MIN_DELAY", "mqtt.backoff.initial_s", 0.5, {"0.1": 0.1, "30": 30.0}, ["0", "-1"]),
-    ("MQTT_RECONNECT_MAX_DELAY", "mqtt.backoff.max_s", 30.0, {"0.5": 0.5, "5": 5.0}, ["0", "0.4", "x"]),  # not below the other
+    ("MQTT_RECONNECT_MIN_DELAY", "mqtt.backoff.initial_s", 0.5, {"0.1": 0.1, "30": 30.0}, ["0.09", "0", "-1"]),
+    ("MQTT_RECONNECT_MAX_DELAY", "mqtt.backoff.max_s", 30.0, {"0.5": 0.5, "5": 5.0}, ["0.49", "0", "-1", "x"]),
 ]
 
 
