@@ -109,16 +109,21 @@ def logs(  # noqa: PLR0913 - one parameter for each option
             if show_crashes:
                 _show_crashes(meant, to)
             else:
-                _show(meant, to, as_json=as_json, with_source=len(files) > 1, with_traceback=with_traceback)
+                shown = _show(meant, to, as_json=as_json, with_source=len(files) > 1, with_traceback=with_traceback)
+                if not shown:
+                    typer.echo("tars logs: nothing matches", err=True)
         finally:
             sys.stdout.flush()
             if asked.tally.broken:
                 typer.echo(f"tars logs: passed over {asked.tally.broken} of {asked.tally.lines} lines: no JSON objects", err=True)
 
 
-def _show(found: Iterable[Entry], to: Terminal, *, as_json: bool, with_source: bool, with_traceback: bool) -> None:
-    for entry in found:
+def _show(found: Iterable[Entry], to: Terminal, *, as_json: bool, with_source: bool, with_traceback: bool) -> int:
+    """How many were shown."""
+    shown = 0
+    for shown, entry in enumerate(found, 1):  # noqa: B007 - the last number is the count
         to.print(entry.raw if as_json else line(entry, to, with_source=with_source, with_traceback=with_traceback))
+    return shown
 
 
 def _show_crashes(found: Iterable[Entry], to: Terminal) -> None:

@@ -67,8 +67,14 @@ def test_filters_say_which_lines_are_meant(
 ) -> None:
     said = call(capsys, "logs", log(*LINES), "--json", *asked)
 
-    assert (0, "") == (said.code, said.err)
+    assert (0, "" if numbers else "tars logs: nothing matches\n") == (said.code, said.err)
     assert [LINES[number] for number in numbers] == [json.loads(each) for each in said.lines]
+
+
+def test_of_an_empty_log_nothing_matches(log: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    said = call(capsys, "logs", log())
+
+    assert (0, "", "tars logs: nothing matches\n") == (said.code, said.out, said.err)
 
 
 @pytest.mark.parametrize(
