@@ -120,7 +120,7 @@ MOVEMENT: Final = Chapter(
         ),
         Entry(
             EmergencyStopCommand.PAIR,
-            sent_by="router, anybody",
+            sent_by="anybody",
             read_by="movement, body",
             source="tars-router",
             examples=(

@@ -2,6 +2,9 @@
 
 A variable beats the file, a name beats its aliases. A blank number, switch or topic counts as not set, since compose
 files write ``NAME=``; a blank text is a value: it means silence.
+
+Law: no name without an effect. Hence no ``TOPIC_MOVEMENT_STOP``: the router neither publishes `movement/stop` nor listens to it,
+and the one it replaces did not either. A spoken "stop" goes to `movement/test`, as every command does.
 """
 
 from __future__ import annotations
@@ -95,7 +98,6 @@ ENVIRONMENT: Final[tuple[Override, ...]] = (
     _topic("TOPIC_LLM_CANCEL", "llm/cancel"),
     _topic("TOPIC_WAKE_EVENT", "wake/event"),
     _topic("TOPIC_MOVEMENT_TEST", "movement/test"),
-    _topic("TOPIC_MOVEMENT_STOP", "movement/stop"),
     _topic("TOPIC_MOVEMENT_STATUS", "movement/status"),
     Override("ROUTER_QUEUE_MAXSIZE", ("mailbox",), integer),
     Override("ROUTER_QUEUE_OVERFLOW", ("overflow",), overflow),

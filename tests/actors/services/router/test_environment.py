@@ -9,6 +9,8 @@ import attrs
 import pytest
 
 from tars.actors import Actor, subscribe
+from tars.actors.contracts.registry import STANDARD
+from tars.actors.declared import declared_by
 from tars.actors.definition import ActorDefinition
 from tars.actors.loading import apply_environment, load_actors
 from tars.actors.service_config import ServiceConfig, read_service_config
@@ -163,7 +165,6 @@ TOPICS = {
     "TOPIC_LLM_CANCEL": "llm/cancel",
     "TOPIC_WAKE_EVENT": "wake/event",
     "TOPIC_MOVEMENT_TEST": "movement/test",
-    "TOPIC_MOVEMENT_STOP": "movement/stop",
     "TOPIC_MOVEMENT_STATUS": "movement/status",
 }
 OF_THE_ACTOR: list[tuple[str, str, object, dict[str, object], list[str]]] = [
@@ -227,6 +228,15 @@ def test_the_tables_hold_every_variable_there_is() -> None:
     listed = {*(name for name, *_ in EVERY_NAME), *(name for name, *_ in OF_THE_ACTOR), *TOPICS}
 
     assert listed == {override.name for override in ENVIRONMENT}
+
+
+def test_every_topic_that_has_a_name_is_one_the_router_listens_to_or_publishes(tmp_path: Path) -> None:
+    definition = read(tmp_path, {}).definition
+    subscribed = {subscription.template.filter for subscription in definition.subscriptions}
+    published = {each.topic or STANDARD.topic_of(each.event_type) for each in declared_by(Router)}
+
+    assert set(TOPICS.values()) == {override.key[1] for override in ENVIRONMENT if override.key[0] == "topics"}
+    assert set() == set(TOPICS.values()) - subscribed - published
 
 
 def test_one_text_to_acknowledge_with_counts_when_the_choices_are_left_blank(tmp_path: Path) -> None:
