@@ -125,8 +125,11 @@ def _build(config: Config, reload: Callable[[Config], SupervisorSpec] | None) ->
 def _resolve(config: Config, name: str) -> Any:
     """The function named; raises `ConfigError` with what is known so far: without it no table has an owner."""
     if name == "":
-        if isinstance(config.raw.get("application", ""), str):  # else its type has been complained of
-            config.problem("application", 'is missing; expected "package.module:function"' + suggestion("application", config.raw))
+        meant = [each for each, value in config.raw.items() if isinstance(value, str) and suggestion(each, ["application"])]
+        if meant and "application" not in config.raw:
+            config.problem((meant[0],), f"unknown key{suggestion(meant[0], ['application'])}")
+        elif isinstance(config.raw.get("application", ""), str):  # else its type has been complained of
+            config.problem("application", 'is missing; expected "package.module:function"')
         raise config.error()
     try:
         found = pkgutil.resolve_name(name)

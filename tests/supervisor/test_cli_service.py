@@ -73,6 +73,11 @@ class Wrong:
 
 WRONG: Final = (
     Wrong("no TOML", "a = [", "%: not TOML: Invalid value (at end of document)\n"),
+    Wrong(
+        "a misspelt application",
+        "applicaton = 'tars.actors.service:application'\n",
+        '%: applicaton: unknown key; did you mean "application"?\n',
+    ),
     Wrong("no application", "[service]\nname = 'x'\n", '%: application: is missing; expected "package.module:function"\n'),
     Wrong(
         "an unknown application",
