@@ -108,6 +108,8 @@ def _refuse(report: str) -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; ends with SystemExit. Applications and actors are also found in the current folder."""
+    if sys.stdout is None:  # closed by whoever started us (`>&-`): what is printed goes nowhere
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open to the end
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)

@@ -25,6 +25,7 @@ import structlog
 from .incarnation import current
 from .redact import redact
 from .render import Level, error_values, event_logger, plain, render
+from .terminal import in_colours
 
 __all__ = ["Log", "LogSettings", "configure", "event_logger", "render"]
 
@@ -130,7 +131,7 @@ def _json_text(line: Line) -> str:
 
 
 def _console_text(stream: TextIO) -> Callable[[Line], str]:
-    colours = stream.isatty() and "NO_COLOR" not in os.environ
+    colours = stream.isatty() and in_colours(os.environ)
     renderer = structlog.dev.ConsoleRenderer(
         colors=colours,
         timestamp_key="ts",

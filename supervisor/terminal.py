@@ -36,10 +36,10 @@ class Terminal:
 
     @classmethod
     def of(cls, stream: TextIO, environ: Mapping[str, str]) -> Terminal:
-        """What `stream` is. NO_COLOR in the environment, whatever it says, means no colours."""
+        """What `stream` is. NO_COLOR in the environment, whatever it says, means no colours; so does TERM=dumb."""
         if not stream.isatty():
             return cls(stream)
-        return cls(stream, colours="NO_COLOR" not in environ, width=shutil.get_terminal_size().columns)
+        return cls(stream, colours=in_colours(environ), width=shutil.get_terminal_size().columns)
 
     def paint(self, text: str, style: Style) -> str:
         """`text` in that style, or as it is."""
@@ -60,6 +60,11 @@ class Terminal:
             self.print(self.paint(line, "bold" if number == 0 else "plain"))
 
 
+def in_colours(environ: Mapping[str, str]) -> bool:
+    """May a terminal in this environment be sent colours?"""
+    return "NO_COLOR" not in environ and environ.get("TERM") != "dumb"
+
+
 def printable(text: str) -> str:
     """`text` on one line, with what does not print escaped."""
     return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
@@ -73,7 +78,7 @@ def refuse(command: str, why: str, code: int) -> NoReturn:
 
 @contextmanager
 def ending_quietly() -> Iterator[None]:
-    """Ctrl-C is exit code 130, a reader that has gone is 0; neither is a traceback."""
+    """Ctrl-C is exit code 130, a reader that has gone is 0, a full disk is 1 and a line; none is a traceback."""
     try:
         try:
             yield
@@ -82,6 +87,11 @@ def ending_quietly() -> Iterator[None]:
     except BrokenPipeError:
         silence(sys.stdout)
         raise typer.Exit(0) from None
+    except OSError as error:
+        silence(sys.stdout)
+        what = "the standard output" if error.filename is None else error.filename
+        typer.echo(f"tars: {what}: {(error.strerror or str(error)).lower()}", err=True)
+        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
