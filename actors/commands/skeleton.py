@@ -112,12 +112,12 @@ _README: Final = Template("""# $name
 An MQTT service on tars. In this folder:
 
 ```sh
-tars check $name.toml                                         # the tree that would run, and every setting
-tars run $name.toml                                           # Ctrl-C stops it; it brings its own broker
-tars sub $name.toml '$name/#'                                 # in another terminal: what travels
+tars check $name.toml  # the tree that would run, and every setting
+tars run $name.toml  # Ctrl-C stops it; it brings its own broker
+tars sub $name.toml '$name/#'  # in another terminal: what travels
 tars pub $name.toml $name.visitor '{"name": "Ada"}' --topic $name/front/visitor
-tars logs var/$name.log                                       # what happened; --crashes, --story ID
-python -m pytest                                              # its tests, in virtual time, without a broker
+tars logs var/$name.log  # what happened; --crashes, --story ID
+python -m pytest  # its tests, in virtual time, without a broker
 ```
 
 `$module.py` is the actor, `$name.toml` its config, `test_$module.py` its test.
@@ -136,4 +136,12 @@ def skeleton(name: str) -> dict[str, str]:
     if keyword.iskeyword(module):
         raise ValueError(f'"{module}" is a word of Python, and cannot be a module\'s name')
     words = {"name": name, "module": module, "cls": "".join(part.capitalize() for part in module.split("_"))}
-    return {Template(file).substitute(words): text.substitute(words) for file, text in _FILES.items()}
+    files = {Template(file).substitute(words): text.substitute(words) for file, text in _FILES.items()}
+    return {**files, "README.md": _aligned(files["README.md"])}
+
+
+def _aligned(text: str) -> str:
+    """Its lines of shell with their comments below each other, however long the name in them is."""
+    calls = [line.partition("  # ") for line in text.splitlines()]
+    column = max(len(call) for call, mark, comment in calls if mark)
+    return "".join(f"{call.ljust(column)}{mark}{comment}\n" if mark else f"{call}\n" for call, mark, comment in calls)

@@ -45,6 +45,14 @@ def test_it_writes_an_actor_a_config_a_test_and_a_readme_and_says_so(made: Made)
     assert f"cd {made.folder} && tars run {NAME}.toml" in made.said
 
 
+@pytest.mark.parametrize("name", ["a", NAME, "a-name-of-forty-characters-and-not-one-more"[:40]])
+def test_the_comments_of_its_readme_stand_below_each_other(name: str) -> None:
+    lines = [line for line in skeleton(name)["README.md"].splitlines() if "  # " in line]
+
+    assert 5 == len(lines)
+    assert 1 == len({line.index("  # ") for line in lines})
+
+
 async def test_what_it_wrote_runs_on_the_embedded_broker(made: Made) -> None:
     config, port = made.folder / f"{NAME}.toml", free_port()
     config.write_text(config.read_text().replace(":1883", f":{port}").replace("[log]", '[log]\nformat = "json"'))
