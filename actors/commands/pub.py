@@ -13,7 +13,8 @@ import orjson
 import trio
 import typer
 
-from tars.actors.contracts import STANDARD, DecodeError, EncodeError, Pair, UnknownEventType, decode_json, encode, wrap_now
+from tars.actors.contracts import STANDARD, DecodeError, EncodeError, Pair, UnknownEventType, decode_json, encode, structure, wrap_now
+from tars.actors.contracts.catalogue import CATALOGUE
 from tars.actors.mqtt.keys import MESSAGE_ID
 from tars.actors.mqtt.topics import TopicError, validate_topic
 from tars.actors.mqtt.transport import Link, LinkLost, LinkRefused, Outbound
@@ -104,9 +105,26 @@ def _enveloped(event_type: str, content: bytes, source: str, envelope_id: str) -
         event = decode_json(content)
         if not isinstance(event, dict):
             refuse("pub", f"DATA must be a JSON object, found {orjson.dumps(event).decode()[:60]}; --raw sends anything", WRONG_CALL)
+        if problem := misfit(event_type, event):
+            typer.echo(f"tars pub: {event_type} does not fit its contract, and is published all the same: {problem}", err=True)
         return encode(wrap_now(event_type, event, source=source, correlation_id=envelope_id))
     except (DecodeError, EncodeError) as error:
         refuse("pub", f"DATA: {error}", WRONG_CALL)
+
+
+def misfit(event_type: str, event: dict[str, object]) -> str:
+    """What the contracts that travel as `event_type` refuse in `event`, field by field; "" when one takes it, or there is none."""
+    problems = []
+    for contract in (
+        each for chapter in CATALOGUE for entry in chapter.entries if entry.pair.event_type == event_type for each in entry.contracts
+    ):
+        try:
+            structure(contract, event)
+        except DecodeError as error:
+            problems.append(error.detail)
+        else:
+            return ""
+    return "; or ".join(problems)
 
 
 def _publishing(message: Outbound) -> Callable[[Link], Awaitable[int]]:

@@ -66,6 +66,27 @@ def test_a_call_that_makes_no_sense_is_one_line_and_exit_code_2(
     assert 1 == len(ended.err.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("event_type", "data", "warning"),
+    [
+        ("stt.final", '{"text": "hey"}', ""),
+        ("stt.final", '{"text": 3}', "text"),
+        ("stt.final", '{"txt": "hey"}', "txt"),
+        ("of.our.own", '{"text": 3}', ""),
+    ],
+)
+def test_what_does_not_fit_its_contract_is_warned_of_by_field_before_it_is_sent(
+    capsys: pytest.CaptureFixture[str], event_type: str, data: str, warning: str
+) -> None:
+    ended = call(capsys, "pub", "mqtt://127.0.0.1:1", event_type, data, "--topic", "a")
+    *warned, not_there = ended.err.splitlines()
+
+    assert not_there.startswith("tars pub: mqtt://127.0.0.1:1")
+    assert (warning != "") == any("does not fit its contract, and is published all the same" in line for line in warned)
+    assert int(warning != "") == len(warned)
+    assert all(warning in line.partition("same: ")[2] for line in warned)
+
+
 @pytest.mark.parametrize("arguments", [("pub", "a.b", "{}", "--topic", "a"), ("sub", "a")])
 def test_a_broker_that_is_not_there_is_one_line_without_credentials_and_exit_code_1(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
