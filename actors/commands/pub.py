@@ -29,6 +29,7 @@ RawOption: TypeAlias = Annotated[bool, typer.Option("--raw", help="DATA as it is
 QosOption: TypeAlias = Annotated[int | None, typer.Option("--qos", min=0, max=1, help="Without it the registry's, else 1.")]
 RetainOption: TypeAlias = Annotated[bool | None, typer.Option("--retain/--no-retain", help="Without it the registry's, else not.")]
 CorrelationOption: TypeAlias = Annotated[str, typer.Option("--correlation-id", metavar="ID", help="The envelope's id; else a new one.")]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="What was published, as one JSON object, with its ids.")]
 SourceOption: TypeAlias = Annotated[str, typer.Option("--source", help="The envelope's source; else a name of its own.")]
 
 
@@ -51,6 +52,7 @@ def pub(  # noqa: PLR0913 - one parameter for each option
     retain: RetainOption = None,
     correlation_id: CorrelationOption = "",
     source: SourceOption = "",
+    as_json: JsonOption = False,
     protocol: ProtocolOption = "auto",
 ) -> None:
     """Publish one event, in an envelope, and wait until the broker has confirmed it.
@@ -86,6 +88,11 @@ def pub(  # noqa: PLR0913 - one parameter for each option
         refuse("pub", f"{place.url}: the broker refused it with reason code {code} (0x{code:02x}); may you publish there?", FAILED)
     to = Terminal.of(sys.stdout, os.environ)
     with ending_quietly():
+        if as_json:
+            ids = {"message_id": message_id} | ({} if raw else {"type": event_type, "id": envelope_id})
+            said = {"topic": message.topic, "qos": message.qos, "retain": message.retain, "confirmed": message.qos > 0, **ids}
+            to.print(orjson.dumps(said).decode())
+            return
         what = "raw" if raw else f"{event_type}  id={envelope_id}"
         to.print(f"{to.paint(message.topic, 'bold')}  {what}  {to.paint('confirmed' if message.qos else 'sent', 'green')}")
 

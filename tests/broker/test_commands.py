@@ -53,6 +53,19 @@ async def test_pub_sends_an_envelope_to_the_topic_of_the_event_and_waits_for_the
     assert (["message-id"] if protocol == "5" else []) == [name for name, _ in seen.user_properties]
 
 
+async def test_pub_tells_a_program_what_it_published(capsys: pytest.CaptureFixture[str]) -> None:
+    async with Mosquitto() as broker, Peer(broker.port) as peer:
+        await peer.subscribe("#")
+        url = f"mqtt://127.0.0.1:{broker.port}"
+        enveloped = await tars(capsys, "pub", url, "stt.final", '{"text": "hi"}', "--correlation-id", "c1", "--json")
+        raw = await tars(capsys, "pub", url, "--raw", "lights/on", "1", "--qos", "0", "--json")
+        ids = [dict(each.user_properties)["message-id"] for each in await peer.received(2)]
+
+    said = {"topic": "stt/final", "qos": 1, "retain": False, "confirmed": True, "message_id": ids[0], "type": "stt.final", "id": "c1"}
+    assert said == json.loads(enveloped.out)
+    assert {"topic": "lights/on", "qos": 0, "retain": False, "confirmed": False, "message_id": ids[1]} == json.loads(raw.out)
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
