@@ -19,7 +19,7 @@ from tars.actors.testing import event as enveloped
 from tars.supervisor.log import Log, LogSettings, configure
 
 TOPICS: Final = 100_000
-BATCH: Final = 500
+BATCH: Final = 250
 
 
 @attrs.define(eq=False)
@@ -105,5 +105,6 @@ async def test_what_a_service_remembers_of_topics_is_bounded(message: Callable[[
                 blocks.append(sys.getallocatedblocks())
 
     assert (0 if message is unmatched else topics) == handled
-    # Half a block for each topic of the second half: one that was kept, with its place in a dict, is at least two.
-    assert blocks[1] - blocks[0] < topics / 4
+    # Half a block for each topic of the second half: one that was kept, with its place in a dict, is at least two. And
+    # the last batch, at some twenty blocks a message, may still be in a local variable of somebody who waits for the next.
+    assert blocks[1] - blocks[0] < topics / 4 + 20 * BATCH
