@@ -37,6 +37,7 @@ def quickly(port: T) -> T:
 @asynccontextmanager
 async def service(state_dir: Path, *actors: Any, **tables: Any) -> AsyncIterator[World]:
     """A service of these actors that looks for replays all the time."""
+    filled(state_dir)  # made before two open it at once: only the switch of a new file to WAL does not wait for the other
     with trio.fail_after(PATIENCE_S):
         async with running(*actors, state_dir=state_dir, ports={"replay": quickly}, **tables) as world:
             yield world
