@@ -14,12 +14,13 @@ from typing import Final, TypeAlias
 import structlog
 import trio
 
-from tars.supervisor import Custody, ExitReason, ExitRequest, MailboxClosed, Taken, trap_exit
+from tars.supervisor import Custody, ExitReason, ExitRequest, Taken, trap_exit
 
 from .elsewhere import Elsewhere, one_thread
 from .recorder import Recorder, ToRecord
 from .store_files import StoreError
 from .window_file import WindowFile, open_window
+from .work_or_stop import work_or_stop
 
 MAX_BATCH: Final = 1000
 """Records per transaction, at most."""
@@ -82,7 +83,7 @@ async def _serve(
             on_state(None)
             recorder.report(works=True)
         if not request.is_set():
-            await _something_to_do(custody, request)
+            await work_or_stop(custody, request)
 
 
 async def _write(
@@ -95,19 +96,3 @@ async def _write(
     for taken in batch:
         custody.done(taken)
         taken.item.on_written()
-
-
-async def _something_to_do(custody: Custody[ToRecord], request: ExitRequest) -> None:
-    """Return when there is a record, or the request to stop. A mailbox that is closed never has one again."""
-
-    async def asked(scope: trio.CancelScope) -> None:
-        await request.wait()
-        scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(asked, nursery.cancel_scope)
-        try:
-            await custody.wait()
-        except MailboxClosed:
-            await request.wait()
-        nursery.cancel_scope.cancel()

@@ -17,11 +17,12 @@ import attrs
 import structlog
 import trio
 
-from tars.supervisor import Custody, Escalate, ExitReason, ExitRequest, Mailbox, MailboxClosed, Taken, current, trap_exit
+from tars.supervisor import Custody, Escalate, ExitReason, ExitRequest, Mailbox, Taken, current, trap_exit
 
 from . import store_db, store_replays
 from .dead_letter import ReplayEnded, StoreItem, ToStore
 from .store_files import StoreError, StoreHeld, hold, make_directory
+from .work_or_stop import work_or_stop
 
 MAX_BATCH: Final = 500
 """Letters per transaction, at most."""
@@ -140,7 +141,7 @@ async def _serve(
             up = True
             on_state(None)
         if not request.is_set():
-            await _something_to_do(custody, request)
+            await work_or_stop(custody, request)
 
 
 async def _write(opened: _Opened, one_thread: trio.CapacityLimiter, custody: Custody[StoreItem], batch: Sequence[Taken[StoreItem]]) -> None:
@@ -151,19 +152,3 @@ async def _write(opened: _Opened, one_thread: trio.CapacityLimiter, custody: Cus
         taken.item.on_stored()
     if purged:
         structlog.stdlib.get_logger().warning("dead_letters_purged", count=purged, max_dead_letters=opened.max_dead_letters)
-
-
-async def _something_to_do(custody: Custody[StoreItem], request: ExitRequest) -> None:
-    """Return when there is a letter, or the request to stop. A mailbox that is closed never has one again."""
-
-    async def asked(scope: trio.CancelScope) -> None:
-        await request.wait()
-        scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(asked, nursery.cancel_scope)
-        try:
-            await custody.wait()
-        except MailboxClosed:
-            await request.wait()
-        nursery.cancel_scope.cancel()
