@@ -20,6 +20,7 @@ SESSION_TAKEN_OVER: Final = 0x8E
 
 _PROTOCOL_HINT = 'the broker does not speak the MQTT version asked for: set protocol = "3.1.1" in [mqtt], or "5" if it is 3.1.1 now'
 _WILL_HINT = "the broker will not have this Will message; see its log"
+_QOS_HINT = "the broker takes no QoS 1, on which every promise rests, nor a Will of QoS 1: allow it there (Mosquitto: max_qos)"
 
 # What the answer to CONNECT may say that waiting does not mend, and what the operator does about it.
 _CONNECT_REFUSALS: Final[Mapping[int, tuple[str, str]]] = {
@@ -33,7 +34,7 @@ _CONNECT_REFUSALS: Final[Mapping[int, tuple[str, str]]] = {
     0x95: ("packet too large", _WILL_HINT),
     0x99: ("payload format invalid", _WILL_HINT),
     0x9A: ("retain not supported", _WILL_HINT),
-    0x9B: ("QoS not supported", _WILL_HINT),
+    0x9B: ("QoS not supported", _QOS_HINT),
 }
 
 # What the broker's DISCONNECT may say that reconnecting does not mend.

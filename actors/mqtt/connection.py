@@ -19,7 +19,7 @@ from tars.supervisor import Custody, Escalate, ExitReason, ExitRequest, Mailbox,
 
 from .connection_ports import Ports
 from .dead_letter import Why
-from .events import DrainEnded, LinkDown, LinkUp, Qos0Shed, SubscriptionRefused
+from .events import DrainEnded, LinkDown, LinkUp, Qos0Shed
 from .health import place_of_subscription
 from .outgoing import Outgoing
 from .pulse import Pulse
@@ -154,12 +154,11 @@ class _Session:
         if not wanted:
             return
         codes = await link.subscribe(wanted)
-        for (topic_filter, _), code in zip(wanted, codes, strict=True):
-            refused = code >= FAILURE
-            problem = self._ports.filters.refusal(topic_filter, code) if refused else None
-            self._ports.health.report(place_of_subscription(topic_filter), problem)
-            if refused:
-                self._ports.emit(SubscriptionRefused(topic_filter, code))
+        for (topic_filter, qos), code in zip(wanted, codes, strict=True):
+            event = self._ports.filters.shortfall(topic_filter, qos, code)
+            self._ports.health.report(place_of_subscription(topic_filter), event.problem if event else None)
+            if event is not None:
+                self._ports.emit(event)
         self._ports.filters.confirm(wanted, codes)
 
     async def _follow_filters(self, link: Link) -> None:

@@ -36,11 +36,37 @@ class LinkDown:
 
 @attrs.frozen
 class SubscriptionRefused:
-    """The broker refused `filter`; nothing will arrive for it on this connection."""
+    """The broker refused `filter`, with reason `code`; nothing will arrive for it on this connection.
+
+    `actors`: the names of those that listen to it, "" when it is nobody's own.
+    """
 
     level: ClassVar[str] = "error"
     filter: str
     code: int
+    actors: str = ""
+
+    @property
+    def problem(self) -> str:
+        """As health says it."""
+        return f"refused by the broker (code {self.code:#x})" + (f", which parks {self.actors}" if self.actors else "")
+
+
+@attrs.frozen
+class SubscriptionWeakened:
+    """The broker granted `filter` at a lower QoS than was asked for: messages for `actors` may be lost on this connection."""
+
+    level: ClassVar[str] = "warning"
+    filter: str
+    actors: str
+    asked: int
+    granted: int
+
+    @property
+    def problem(self) -> str:
+        """As health says it."""
+        whose = f" for {self.actors}" if self.actors else ""
+        return f"granted by the broker at QoS {self.granted} where {self.asked} was asked for: messages{whose} may be lost"
 
 
 @attrs.frozen

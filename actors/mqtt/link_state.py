@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from .events import SubscriptionRefused, SubscriptionWeakened
 from .own_retained import OwnRetained
 from .pulse import Pulse
 from .topics import validate_filter
@@ -109,10 +110,12 @@ class Filters:
                 self.refused.pop(topic_filter, None)
         self.changed.beat()
 
-    def refusal(self, topic_filter: str, code: int) -> str:
-        """What health says about a filter that the broker refused."""
-        whom = self.listeners.get(topic_filter)
-        return f"refused by the broker (code {code:#x})" + (f", which parks {whom}" if whom else "")
+    def shortfall(self, topic_filter: str, qos: int, code: int) -> SubscriptionRefused | SubscriptionWeakened | None:
+        """What the broker's answer to a SUBSCRIBE at `qos` leaves out of what was asked for; None when it grants all."""
+        actors = self.listeners.get(topic_filter, "")
+        if code >= FAILURE:
+            return SubscriptionRefused(topic_filter, code, actors)
+        return SubscriptionWeakened(topic_filter, actors, qos, code) if code < qos else None
 
     def ask_again(self, topic_filter: str) -> None:
         """A filter that was refused may be granted by now. Without a connection there is nothing to do: the next one asks for all."""

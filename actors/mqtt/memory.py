@@ -138,6 +138,11 @@ class MemoryBroker(BrokerCore):
         validate_filter(topic_filter)
         self._refused_subscribes[topic_filter] = code
 
+    def grant_at_most(self, topic_filter: str, qos: int) -> None:
+        """A SUBSCRIBE to this very filter is granted at `qos` at most: what more was asked for is not refused, and not given."""
+        validate_filter(topic_filter)
+        self._granted_at_most[topic_filter] = qos
+
     def refuse_publish(self, topic_filter: str, code: int = NOT_AUTHORIZED) -> None:
         """A client's PUBLISH to a matching topic goes nowhere and is answered with `code`; 3.1.1 cannot say so. 0 allows it again."""
         validate_filter(topic_filter)

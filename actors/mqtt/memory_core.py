@@ -30,6 +30,7 @@ _SUBACK_FAILURE_311: Final = 0x80
 _BAD_CREDENTIALS: Final = 0x86
 _RECEIVE_MAXIMUM_EXCEEDED: Final = 0x93
 _PACKET_TOO_LARGE: Final = 0x95
+_QOS_NOT_SUPPORTED: Final = 0x9B
 _NEVER_EXPIRES: Final = 0xFFFF_FFFF
 
 
@@ -50,6 +51,7 @@ class BrokerCore(BrokerWatch):
         self._refusal: End | None = None
         self._refused_subscribes: dict[str, int] = {}
         self._refused_publishes: dict[str, int] = {}
+        self._granted_at_most: dict[str, int] = {}
         self._backlog: list[Callable[[], object]] | None = None
         self._held: dict[MemoryLink, list[tuple[int, int]]] | None = None
         self._next_expiry_s = math.inf
@@ -93,6 +95,10 @@ class BrokerCore(BrokerWatch):
             return
         if not self._lets_in(settings):
             link.finish(connect_refused(_BAD_CREDENTIALS, link.where))
+            return
+        if settings.will is not None and settings.will.qos > self._limits.max_qos:
+            closed = End(f"connection to {link.where} lost before the broker answered CONNECT: closed by the other side")
+            link.finish(connect_refused(_QOS_NOT_SUPPORTED, link.where) if link.is_5 else closed)
             return
         if settings.client_id in self._links:
             self._break(self._links[settings.client_id], SESSION_TAKEN_OVER)
@@ -222,7 +228,7 @@ class BrokerCore(BrokerWatch):
             if refused:
                 codes.append(refused if link.is_5 else _SUBACK_FAILURE_311)
                 continue
-            codes.append(min(qos, self._limits.max_qos))
+            codes.append(min(qos, self._limits.max_qos, self._granted_at_most.get(topic_filter, qos)))
             self._routing.subscribe(session, topic_filter, codes[-1])
         link.hear_answer(packet_id, tuple(codes))
         now_s = trio.current_time()

@@ -85,3 +85,35 @@ async def test_a_filter_that_the_broker_refuses_parks_its_actor_until_it_is_gran
     assert [("k", 0)] == journal(tmp_path / "may", "done")
     assert [("k", 1)] == journal(tmp_path / "may_not", "done")
     assert [] == child.events("intensity_exceeded")
+
+
+async def test_a_broker_that_grants_qos_0_only_is_a_warning_at_every_filter_and_its_messages_are_handled(tmp_path: Path) -> None:
+    # Its MQTT 5 Will and heartbeat would be of QoS 1, which such a broker does not take either.
+    tables = {"health": {"enabled": False}, "heartbeat": {"enabled": False}}
+    actors = {"echo": echo_actor(tmp_path / "journal", reply="")}
+    async with Mosquitto(config=["allow_anonymous true", "max_qos 0"]) as broker:
+        async with service(tmp_path, config(broker.port, tables, actors)) as child, Peer(broker.port) as peer:
+            weakened = await child.event("subscription_weakened")
+            await child.event("link_up")
+            await peer.publish("in/k", b'{"key": "k", "seq": 0}', qos=0)
+            await child.event("message_settled", topic="in/k")
+            child.signal(signal.SIGTERM)
+            code = await child.exited()
+
+    assert (0, "") == (code, child.stderr)
+    assert ("warning", "in/+", "echo", 1, 0) == tuple(weakened[key] for key in ("level", "filter", "actors", "asked", "granted"))
+    assert [("k", 0)] == journal(tmp_path / "journal", "done")
+    assert [] == child.events("actor_parked")
+
+
+async def test_a_broker_that_takes_no_will_of_qos_1_ends_the_service_with_one_sentence_that_says_what_it_lacks(tmp_path: Path) -> None:
+    async with (
+        Mosquitto(config=["allow_anonymous true", "max_qos 0"]) as broker,
+        service(tmp_path, config(broker.port, {}, {"echo": echo_actor(tmp_path / "journal")})) as child,
+    ):
+        code = await child.exited()
+
+    assert 1 == code
+    assert 1 == child.stderr.count("\n")
+    assert "QoS not supported (0x9B)" in child.stderr
+    assert "takes no QoS 1" in child.stderr

@@ -62,6 +62,7 @@ class MosquittoSide:
     broker: Mosquitto
     peer: Peer
     silence: socket.socket
+    weak_port: int
     cable_port: int
     cables: set[trio.SocketStream]
     rivals: trio.Nursery
@@ -83,6 +84,9 @@ class MosquittoSide:
     def silent(self, settings: ConnectSettings) -> ConnectSettings:
         # The kernel takes the connection; nobody ever accepts it.
         return attrs.evolve(settings, port=self.silence.getsockname()[1])
+
+    def weak(self, settings: ConnectSettings) -> ConnectSettings:
+        return attrs.evolve(settings, port=self.weak_port)
 
     async def publish(
         self,
@@ -121,6 +125,7 @@ class MosquittoSide:
 async def mosquitto_side() -> AsyncIterator[MosquittoSide]:
     """A broker for one test. For a fixture: errors of its own come out in an exception group."""
     side = Mosquitto()
+    weak_port = free_port()
     secrets = side.directory / "dynamic-security.json"
     secrets.write_text(json.dumps(security("refused/#")))
     side.config = [
@@ -129,6 +134,8 @@ async def mosquitto_side() -> AsyncIterator[MosquittoSide]:
         f"plugin_opt_config_file {secrets}",
         "max_packet_size 20000",
         "max_queued_messages 0",
+        f"listener {weak_port} 127.0.0.1",
+        "max_qos 0",
     ]
     with socket.create_server(("127.0.0.1", 0), backlog=1000) as silence:
         async with side, Peer(side.port) as peer, trio.open_nursery() as nursery:
@@ -146,7 +153,7 @@ async def mosquitto_side() -> AsyncIterator[MosquittoSide]:
             (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
             nursery.start_soon(trio.serve_listeners, relay, [listener])
             port: int = listener.socket.getsockname()[1]
-            yield MosquittoSide(side, peer, silence, port, cables, nursery)
+            yield MosquittoSide(side, peer, silence, weak_port, port, cables, nursery)
             nursery.cancel_scope.cancel()
 
 

@@ -22,7 +22,7 @@ from support.transport_contract_base import (
     open_files,
     receive_all,
 )
-from tars.actors.mqtt.transport import ConnectSettings, LinkLost, LinkRefused, Transport
+from tars.actors.mqtt.transport import ConnectSettings, LinkLost, LinkRefused, Transport, Will
 
 
 class AttemptsContract(ContractFixtures):
@@ -42,6 +42,15 @@ class AttemptsContract(ContractFixtures):
         assert caught.value.hint
         assert bad.password is not None
         assert bad.password not in f"{caught.value!s} {caught.value!r} {caught.value.hint}"
+
+    async def test_a_will_above_the_broker_s_qos_is_refused_and_the_hint_says_what_the_broker_lacks(
+        self, transport: Transport, broker: ContractBroker, settings: ConnectSettings, protocol: str
+    ) -> None:
+        with pytest.raises((LinkRefused, LinkLost)) as caught, trio.fail_after(SOON_S):
+            await connect_and_leave(transport, attrs.evolve(broker.weak(settings), will=Will("a", b"gone", qos=1)))
+
+        error = caught.value
+        assert (protocol == "5") == (isinstance(error, LinkRefused) and error.code == 0x9B and "takes no QoS 1" in error.hint)
 
     async def test_where_nobody_listens_the_link_is_lost_at_once(
         self, transport: Transport, broker: ContractBroker, settings: ConnectSettings

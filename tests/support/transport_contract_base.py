@@ -50,6 +50,10 @@ class ContractBroker(Protocol):
         """The same, to somebody who takes the connection and never says a word."""
         ...
 
+    def weak(self, settings: ConnectSettings) -> ConnectSettings:
+        """The same, to a broker that takes and grants QoS 0 only; it says so in its CONNACK (MQTT 5)."""
+        ...
+
     async def publish(
         self,
         topic: str,

@@ -149,6 +149,16 @@ class ReceivingContract(ContractFixtures):
         assert (0, 1) == (codes[0], codes[2])
         assert codes[1] >= 0x80
 
+    async def test_a_grant_below_what_was_asked_for_is_told_as_it_is(
+        self, transport: Transport, broker: ContractBroker, settings: ConnectSettings, protocol: str
+    ) -> None:
+        async with transport.connect(broker.weak(settings)) as link:
+            codes = await link.subscribe([("a", 1), ("b", 0)])
+            limits = link.limits
+
+        assert [0, 0] == list(codes)
+        assert (0 if protocol == "5" else 2) == limits.max_qos
+
     async def test_an_unsubscribed_filter_delivers_no_more(
         self, transport: Transport, broker: ContractBroker, settings: ConnectSettings
     ) -> None:

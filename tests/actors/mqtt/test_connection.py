@@ -148,7 +148,7 @@ async def test_a_refused_subscription_is_reported_and_makes_the_service_unwell_u
     broker = MemoryBroker()
     broker.refuse_subscribe("one")
     async with running(*Gates().actors(), broker=broker) as world:
-        assert [SubscriptionRefused("one", 0x87)] == world.events_of(SubscriptionRefused)
+        assert [SubscriptionRefused("one", 0x87, "one")] == world.events_of(SubscriptionRefused)
         ping = await world.health("degraded")
 
         assert (False, "subscription one: refused by the broker (code 0x87), which parks one") == (ping["ok"], ping["err"])

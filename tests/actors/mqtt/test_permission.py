@@ -68,7 +68,7 @@ async def test_only_the_actor_that_asked_for_the_refused_filter_is_parked_and_ev
         await scene.seen.until(2)
         await world.settled()
 
-        assert [SubscriptionRefused("half", 0x87)] == world.events_of(SubscriptionRefused)
+        assert [SubscriptionRefused("half", 0x87, "deaf")] == world.events_of(SubscriptionRefused)
         assert ActorParked(f"{HANDLERS}deaf", 0, 30.0, "half", 0x87) == event
         assert (False, REFUSED) == (ping["ok"], ping["err"])
         assert ["started"] == scene.of("deaf")
@@ -132,7 +132,7 @@ async def test_the_broker_is_asked_again_after_park_s_doubled_each_time_until_it
 
         assert [30.0, 60.0, 120.0] == pauses_s
         assert 210.0 == pytest.approx(trio.current_time(), abs=1.0)
-        assert [SubscriptionRefused("half", 0x87)] * 3 == world.events_of(SubscriptionRefused)
+        assert [SubscriptionRefused("half", 0x87, "deaf")] * 3 == world.events_of(SubscriptionRefused)
         assert ["started", "started", b"1"] == scene.of("deaf")
         assert {} == world.estate.health.problems
         assert 1 == len(world.events_of(LinkUp))

@@ -15,7 +15,7 @@ from tars.actors.mqtt.memory import MemoryBroker, MemoryTransport
 from tars.actors.mqtt.transport import ConnectSettings, Link, ServerLimits, Transport
 
 _MAX_PACKET_BYTES = 20_000
-_HERE, _NOWHERE, _SILENCE = 1883, 1884, 1885
+_HERE, _NOWHERE, _SILENCE, _WEAK = 1883, 1884, 1885, 1886
 
 
 @attrs.frozen
@@ -59,6 +59,9 @@ class MemorySide:
 
     def silent(self, settings: ConnectSettings) -> ConnectSettings:
         return attrs.evolve(settings, port=_SILENCE)
+
+    def weak(self, settings: ConnectSettings) -> ConnectSettings:
+        return attrs.evolve(settings, port=_WEAK)
 
     async def publish(
         self,
@@ -110,7 +113,9 @@ class TestMemoryTransport(TransportContract):
     @pytest.fixture
     def places(self) -> Places:
         limits = ServerLimits(session_present=False, max_packet_bytes=_MAX_PACKET_BYTES)
-        return Places({_HERE: MemoryBroker(users={"robot": "right"}, limits=limits), _NOWHERE: MemoryBroker(), _SILENCE: MemoryBroker()})
+        weak = MemoryBroker(limits=ServerLimits(session_present=False, max_qos=0))
+        here = MemoryBroker(users={"robot": "right"}, limits=limits)
+        return Places({_HERE: here, _NOWHERE: MemoryBroker(), _SILENCE: MemoryBroker(), _WEAK: weak})
 
     @pytest.fixture
     def transport(self, places: Places) -> Transport:
