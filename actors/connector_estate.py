@@ -25,6 +25,7 @@ from .mqtt.drain import Drain
 from .mqtt.events import DeadLettered, HandlerFailed, LinkUp, MessageUnmatched, Overflowed, SubscriptionRefused
 from .mqtt.health import Health
 from .mqtt.in_flight import Delivery, InFlight, Work
+from .mqtt.latest import Latest
 from .mqtt.ledger import Ledger
 from .mqtt.letters import Letters
 from .mqtt.link_state import Filters, LinkState
@@ -156,7 +157,7 @@ class ConnectorEstate:
             overflow_after_s=self.options.overflow_after_s,
             handler_timeout_s=math.inf,
             max_attempts=1,
-            retained=LastRetained(0),  # it is a function: there is no state to rebuild after a failure
+            retained=LastRetained(Latest(capacity=0)),  # it is a function: there is no state to rebuild after a failure
         )
         entry = self.entries[key] = Entry(box, calls, route, marker)
         self.boxes[key] = box

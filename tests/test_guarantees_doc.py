@@ -12,6 +12,7 @@ from typing import Any, Final
 import attrs
 import pytest
 
+from tars.actors.mqtt.latest import MAX_BYTES, MAX_TOPICS
 from tars.actors.mqtt.own_retained import OwnRetained
 from tars.actors.mqtt.retained import LastRetained
 from tars.actors.settings import (
@@ -111,8 +112,10 @@ def test_every_setting_in_a_sentence_exists() -> None:
 
 
 def test_the_bounds_of_retained_state_are_those_of_the_code() -> None:
-    assert (1000, 1000) == (OwnRetained().capacity, LastRetained().capacity)
-    assert 2 == TEXT.count("1 000")
+    assert (1000, 16 * 1024 * 1024) == (MAX_TOPICS, MAX_BYTES)
+    for kept in (OwnRetained().last, LastRetained().last):
+        assert (MAX_TOPICS, MAX_BYTES) == (kept.capacity, kept.max_bytes)
+    assert (2, 2) == (TEXT.count("1 000"), TEXT.count("16 MiB"))
 
 
 def test_it_says_what_no_test_proves() -> None:

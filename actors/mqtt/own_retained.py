@@ -7,30 +7,27 @@ often rather than too rarely. Whoever heard the state before gets it twice, unde
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import attrs
 
+from .latest import Latest, bytes_of
 from .transport import Outbound
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class OwnRetained:
-    """At most `capacity` topics; the one told longest ago goes first. Owned by the tree."""
+    """By topic, as bounded as `Latest` is. Owned by the tree."""
 
-    capacity: int = 1000
-    _last: OrderedDict[str, Outbound] = attrs.field(factory=OrderedDict, init=False)
+    last: Latest[str, Outbound] = attrs.field(factory=Latest)
 
     def told(self, message: Outbound) -> None:
         """`message` is on its way to the broker."""
         if not message.retain:
             return
-        self._last.pop(message.topic, None)
-        if message.payload and message.expires_s is None:  # empty: the topic is cleared; one that expires is no lasting state
-            self._last[message.topic] = message
-        while len(self._last) > self.capacity:
-            self._last.popitem(last=False)
+        if message.payload and message.expires_s is None:
+            self.last.put(message.topic, message, bytes_of(message))
+        else:  # empty: the topic is cleared; one that expires is no lasting state
+            self.last.drop(message.topic)
 
     def all(self) -> tuple[Outbound, ...]:
         """What to tell again, the oldest first."""
-        return tuple(self._last.values())
+        return self.last.all()

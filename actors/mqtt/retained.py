@@ -7,19 +7,28 @@ count too: a live update of retained state arrives without the flag.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import attrs
 
-from .in_flight import Work
+from .in_flight import Delivery, Work
+from .latest import Latest, bytes_of
+from .subscription import Subscription
+from .transport import Inbound
 
 
-@attrs.define(eq=False)
+@attrs.frozen(slots=True)
+class _Kept:
+    """What is needed to show it again, and nothing of the delivery it came with: that holds the parsed payload, many times as large."""
+
+    inbound: Inbound
+    message_id: str
+    subscription: Subscription
+
+
+@attrs.frozen(eq=False)
 class LastRetained:
-    """Per (topic, subscription), at most `capacity` entries; the one unused longest goes first. Owned by the tree."""
+    """Per (topic, subscription), as bounded as `Latest` is. Owned by the tree."""
 
-    capacity: int = 1000
-    _last: OrderedDict[tuple[str, str], Work] = attrs.field(factory=OrderedDict, init=False)
+    last: Latest[tuple[str, str], _Kept] = attrs.field(factory=Latest)
 
     def handled(self, work: Work) -> None:
         """The actor handled `work` with success."""
@@ -27,18 +36,17 @@ class LastRetained:
             return  # a replayed dead letter: what came after it is newer
         inbound = work.delivery.inbound
         place = (inbound.topic, work.subscription.id)
-        if place not in self._last and not inbound.retain:
+        if place not in self.last and not inbound.retain:
             return
-        self._last.pop(place, None)
-        if inbound.payload:  # an empty retained message clears the topic
-            self._last[place] = work
-        while len(self._last) > self.capacity:
-            self._last.popitem(last=False)
+        if inbound.payload:
+            self.last.put(place, _Kept(inbound, work.delivery.message_id, work.subscription), bytes_of(inbound))
+        else:  # an empty retained message clears the topic
+            self.last.drop(place)
 
     def forget(self, work: Work) -> None:
         """Do not show this one again: it hurts."""
-        self._last.pop((work.delivery.inbound.topic, work.subscription.id), None)
+        self.last.drop((work.delivery.inbound.topic, work.subscription.id))
 
     def all(self) -> tuple[Work, ...]:
         """What to show a new incarnation, the oldest first."""
-        return tuple(self._last.values())
+        return tuple(Work(Delivery(kept.inbound, 0, message_id=kept.message_id), kept.subscription) for kept in self.last.all())

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from support.service import CLIENT, running
 from tars.actors import Actor, Context, subscribe
+from tars.actors.mqtt.latest import Latest
 from tars.actors.mqtt.memory import MemoryBroker
 from tars.actors.mqtt.own_retained import OwnRetained
 from tars.actors.mqtt.transport import Outbound
@@ -90,8 +91,16 @@ async def test_what_waits_to_be_said_follows_what_is_said_again_and_stays_within
 
 
 def test_the_topic_told_longest_ago_goes_first() -> None:
-    own = OwnRetained(capacity=2)
+    own = OwnRetained(Latest(capacity=2))
     for topic in ("a", "b", "a", "c"):
         own.told(Outbound(topic, b"x", retain=True))
+
+    assert ["a", "c"] == [message.topic for message in own.all()]
+
+
+def test_the_topic_told_longest_ago_goes_first_also_when_the_bytes_are_too_many() -> None:
+    own = OwnRetained(Latest(max_bytes=100))
+    for topic in ("a", "b", "a", "c"):
+        own.told(Outbound(topic, b"x" * 40, retain=True))
 
     assert ["a", "c"] == [message.topic for message in own.all()]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
+
 from tars.actors.mqtt.in_flight import Delivery, Work
+from tars.actors.mqtt.latest import MAX_BYTES, Latest
 from tars.actors.mqtt.retained import LastRetained
 from tars.actors.mqtt.subscription import Subscription
 from tars.actors.mqtt.topics import parse_template
@@ -54,11 +57,34 @@ def test_two_subscriptions_are_shown_one_each() -> None:
 
 
 def test_it_is_bounded_and_the_one_unused_longest_goes() -> None:
-    last = LastRetained(capacity=2)
+    last = LastRetained(Latest(capacity=2))
     for topic in ("a", "b", "a", "c"):
         last.handled(work(topic))
 
     assert ["a", "c"] == [topic for topic, _ in shown(last)]
+
+
+def test_it_is_bounded_in_bytes_too_and_the_one_unused_longest_goes() -> None:
+    last = LastRetained(Latest(max_bytes=100))
+    for topic in ("a", "b", "a", "c"):
+        last.handled(work(topic, b"x" * 40))
+
+    assert ["a", "c"] == [topic for topic, _ in shown(last)]
+
+
+def test_topics_of_large_messages_take_no_more_than_the_bound_and_none_of_their_parsed_form() -> None:
+    last = LastRetained()
+    payload = b"[" + b"[]," * 300_000 + b"[]]"
+    held: list[weakref.ref[Delivery]] = []
+    for number in range(30):
+        each = work(f"map/{number}", payload)
+        each.delivery.document()
+        held.append(weakref.ref(each.delivery))
+        last.handled(each)
+    del each
+
+    assert MAX_BYTES // (len(payload) + len("map/00")) == len(shown(last)) == 18
+    assert [None] * 30 == [each() for each in held]
 
 
 def test_one_that_hurts_is_forgotten() -> None:
