@@ -20,7 +20,7 @@ from .policy import ChildState, Row
 
 @attrs.define(eq=False)
 class Agenda:
-    """`in_parallel`: a pool, whose children stop all at once. `grouped`: a child needs the earlier ones."""
+    """`in_parallel`: its children, a pool's for instance, stop all at once. `grouped`: a child needs the earlier ones."""
 
     in_parallel: bool
     grouped: bool

@@ -53,7 +53,8 @@ class Engine:
 
     def __attrs_post_init__(self) -> None:
         strategy = self.spec.strategy
-        self.table = Table(self.path, dynamic=strategy is Strategy.SIMPLE_ONE_FOR_ONE, grouped=strategy.grouped)
+        pool = strategy is Strategy.SIMPLE_ONE_FOR_ONE
+        self.table = Table(self.path, dynamic=pool, grouped=strategy.grouped, together=pool or self.spec.stops_together)
         self._tally = Tally(self.spec, self.chance)
         self._group = Group(self.table, strategy, self.emit)
 
@@ -143,7 +144,7 @@ class Engine:
                     self.table.rest(row)
             for row in list(self._awaited if reason is ExitReason.SHUTDOWN else ()):
                 self._await_no_more(row)
-            if self.table.dynamic:
+            if self.table.together:
                 for row in self._left:
                     self._doom(row)
         self.table.wake()

@@ -74,7 +74,8 @@ def _same(old: Child, new: Child) -> bool:
     """May the running child stand for `new`?"""
     if isinstance(old, SupervisorSpec) and isinstance(new, SupervisorSpec):
         pool = old.strategy is Strategy.SIMPLE_ONE_FOR_ONE
-        return old.strategy is new.strategy and (not pool or _same(old.children[0], new.children[0]))
+        alike = (old.strategy, old.stops_together) == (new.strategy, new.stops_together) and bool(old.made_from == new.made_from)
+        return alike and (not pool or _same(old.children[0], new.children[0]))
     if isinstance(old, ChildSpec) and isinstance(new, ChildSpec):
         unsaid = old.made_from is None and new.made_from is None
         return old.start == new.start if unsaid else bool(old.made_from == new.made_from)

@@ -62,6 +62,9 @@ class SupervisorSpec:
 
     Gives up when more than `max_restarts` restarts fall into `period_s` seconds, or one child fails more
     than `max_consecutive` times in a row without a run of ``backoff.stable_s`` (None: no such limit).
+    `stops_together`, for ONE_FOR_ONE only: its children, which do not depend on each other, are all asked to stop at once.
+    `made_from`: whatever the children stand for together, compared by ``==`` when the tree is reconfigured. Where it differs they
+    are not compared one by one: all of them are gone before the first new one starts.
     `reload`, at the top of a tree only: from a newly read config to the spec to reconfigure to. Raises `SpecError`.
     """
 
@@ -76,6 +79,8 @@ class SupervisorSpec:
     restart: Restart = attrs.field(default=Restart.PERMANENT, kw_only=True)
     significant: bool = attrs.field(default=False, kw_only=True)
     shutdown_s: float = attrs.field(default=INFINITY, kw_only=True)
+    stops_together: bool = attrs.field(default=False, kw_only=True)
+    made_from: object = attrs.field(default=None, kw_only=True, repr=False)
     reload: Callable[[Any], SupervisorSpec] | None = attrs.field(default=None, kw_only=True, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
@@ -88,6 +93,8 @@ class SupervisorSpec:
         _require(_is_number(self.period_s) and 0 < self.period_s < math.inf, where, "period_s", "a number > 0", self.period_s)
         limit = self.max_consecutive
         _require(limit is None or (_is_int(limit) and limit >= 0), where, "max_consecutive", "None or an integer >= 0", limit)
+        together, alone = self.stops_together, self.strategy is Strategy.ONE_FOR_ONE
+        _require(isinstance(together, bool) and (alone or not together), where, "stops_together", "False but for ONE_FOR_ONE", together)
         if self.strategy is Strategy.SIMPLE_ONE_FOR_ONE:
             _require(len(self.children) == 1, where, "children", "exactly one template", len(self.children))
             _require(

@@ -21,11 +21,12 @@ from .spec import Child
 
 @attrs.define(eq=False)
 class Table:
-    """`dynamic`: a pool of instances of one template. `grouped`: a failure reaches siblings."""
+    """`dynamic`: a pool of instances of one template. `grouped`: a failure reaches siblings. `together`: all stop at once."""
 
     path: str  # of the supervisor
     dynamic: bool = attrs.field(kw_only=True)
     grouped: bool = attrs.field(kw_only=True)
+    together: bool = attrs.field(kw_only=True)
     rows: dict[str, Row] = attrs.field(factory=dict, init=False)  # start order
     agenda: Agenda = attrs.field(init=False)
     _made: int = attrs.field(default=0, init=False)
@@ -34,7 +35,7 @@ class Table:
     _moves: dict[Row, trio.Event] = attrs.field(factory=dict, init=False)  # API calls waiting for a row to move
 
     def __attrs_post_init__(self) -> None:
-        self.agenda = Agenda(in_parallel=self.dynamic, grouped=self.grouped)
+        self.agenda = Agenda(in_parallel=self.together, grouped=self.grouped)
 
     def next_change(self) -> trio.Event:
         """What is set at the next change. For the loop: get it before looking, and no change is missed."""

@@ -109,6 +109,19 @@ async def test_static_children_take_the_sum_of_their_times(world: Sim) -> None:
 
 @case("A12")
 @seeds(200)
+async def test_children_that_stop_together_are_all_asked_at_once_under_one_grace(world: Sim) -> None:
+    children = [world.child(name, trap(float(name)), shutdown_s=2) for name in ("1", "3", "9")]
+    async with world.running(root(world.child("before"), SupervisorSpec("s", children, stops_together=True))) as sup:
+        await trio.sleep(10)
+        await sup.stop()
+
+        assert trio.current_time() == 12
+        assert [world.times("asked", name) for name in ("1", "3", "9")] == [[10]] * 3
+        assert {"cancelled 3", "cancelled 9"} == set(world.words("cancelled")[:-1])
+
+
+@case("A12")
+@seeds(200)
 async def test_the_request_says_why_and_until_when(world: Sim) -> None:
     """SHUTDOWN when it will not come back, RESTART when a sibling's failure takes it down."""
     seen: list[tuple[ExitReason | None, float]] = []

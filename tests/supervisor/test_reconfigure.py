@@ -55,6 +55,8 @@ async def something(*, task_status: trio.TaskStatus[None]) -> None:
         (ChildSpec("a", nothing), ChildSpec("a", nothing, restart=Restart.TEMPORARY, shutdown_s=1), False),
         (ChildSpec("a", nothing), SupervisorSpec("a", []), True),
         (SupervisorSpec("a", []), SupervisorSpec("a", [], max_restarts=9), False),
+        (SupervisorSpec("a", [], made_from=1), SupervisorSpec("a", [ChildSpec("b", nothing)], made_from=1), False),
+        (SupervisorSpec("a", [], made_from=1), SupervisorSpec("a", [], made_from=2), True),
         (SupervisorSpec("a", []), SupervisorSpec("a", [], strategy=Strategy.ONE_FOR_ALL), True),
     ],
 )
@@ -146,6 +148,24 @@ async def test_the_children_of_a_kept_supervisor_are_compared_in_turn(world: Sim
 
         assert ("root/s/x",) == changes.restarted
         assert (1, 2, 1) == (world.starts("a"), world.starts("x"), world.starts("y"))
+
+
+@case("B9")
+@seeds(200)
+async def test_a_supervisor_made_from_something_else_starts_nobody_before_all_are_gone(world: Sim) -> None:
+    def spec(version: int, names: str) -> SupervisorSpec:
+        children = [made(world, name, 1, tidy_up(3)) for name in names]
+        return root(made(world, "z", 1), SupervisorSpec("s", children, made_from=version, stops_together=True))
+
+    async with world.running(spec(1, "ab")) as sup:
+        world.forget()
+        changes = await sup.reconfigure(spec(2, "abc"))
+
+        assert ("root/s",) == changes.restarted
+        assert ["down a", "down b"] == sorted(world.words("down"))
+        assert ["up a", "up b", "up c"] == world.words("up")
+        assert [3] * 3 == [world.times("up", name)[-1] for name in "abc"]
+        assert 1 == world.starts("z")
 
 
 @case("B9")

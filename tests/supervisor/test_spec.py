@@ -68,6 +68,8 @@ def test_a_child_spec_is_refused_by_spec_and_key(wrong: dict[str, object], key: 
         ({"max_consecutive": -1}, "max_consecutive"),
         ({"max_consecutive": 0.5}, "max_consecutive"),
         ({"shutdown_s": -1}, "shutdown_s"),
+        ({"stops_together": 1}, "stops_together"),
+        ({"stops_together": True, "strategy": Strategy.REST_FOR_ONE}, "stops_together"),
         ({"restart": "permanent"}, "restart"),
         ({"children": [CHILD, CHILD]}, "children"),
         ({"children": [CHILD, SupervisorSpec("a", [])]}, "children"),
