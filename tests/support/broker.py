@@ -128,6 +128,14 @@ class Mosquitto:
         files = [self.directory / "stderr.log", self.directory / "mosquitto.log"]
         return "".join(file.read_text(errors="replace") for file in files if file.exists())
 
+    async def logged(self, text: str) -> None:
+        """Return when it has logged `text`. Polls: it tells nobody else."""
+        with trio.fail_after(START_TIMEOUT_S):
+            while True:
+                if text in self.log():
+                    return
+                await trio.sleep(0.02)
+
     @property
     def process(self) -> subprocess.Popen[bytes]:
         """The running broker; raises `MosquittoFailed` when there is none."""

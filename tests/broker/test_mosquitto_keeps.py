@@ -1,0 +1,141 @@
+"""What Mosquitto keeps for a service that is away or slow, and what it does not: from a full queue it drops what it has confirmed.
+
+These are facts about the broker and no promises of ours. They are tested because `docs/guarantees.md` states them: a Mosquitto
+that did otherwise would make that page wrong.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import attrs
+import pytest
+
+from support.broker import Mosquitto
+from support.peer import Peer
+from support.process import HEALTH, config, echo_actor, gated, service
+from support.transport_contract_base import confirmed, receive_all
+from support.verifier import journal
+from support.verifier_client import outside
+from tars.actors.mqtt.aiomqtt_transport import AiomqttTransport
+from tars.actors.mqtt.transport import ConnectSettings, Link, Outbound
+
+QUEUE = 5
+WINDOW = 3
+SENT = 40
+DROPS = "Outgoing messages are being dropped for client robot7"
+
+
+def small() -> Mosquitto:
+    return Mosquitto(config=["allow_anonymous true", f"max_queued_messages {QUEUE}"])
+
+
+def here(broker: Mosquitto, client_id: str, protocol: str = "5") -> ConnectSettings:
+    return ConnectSettings("127.0.0.1", broker.port, client_id, protocol, receive_maximum=WINDOW)
+
+
+async def fill(broker: Mosquitto, topic: str) -> set[int]:
+    """Another client publishes b"0", b"1"… one by one; what its confirmations said."""
+    async with AiomqttTransport().connect(attrs.evolve(here(broker, "publisher"), receive_maximum=100)) as publisher:
+        return {await confirmed(publisher, Outbound(topic, b"%d" % number)) for number in range(SENT)}
+
+
+async def take(link: Link, last: bytes) -> list[bytes]:
+    """Receive and acknowledge until `last` has come."""
+    taken: list[bytes] = []
+    while last not in taken:
+        for message in await receive_all(link, 1):
+            taken.append(message.payload)
+            link.ack(message.packet_id)
+    return taken
+
+
+def numbers(count: int) -> list[bytes]:
+    return [b"%d" % number for number in range(count)]
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_of_what_comes_for_a_client_that_is_away_the_oldest_are_kept_and_the_rest_was_confirmed_all_the_same(protocol: str) -> None:
+    async with small() as broker, Peer(broker.port) as peer:
+        settings = here(broker, "robot7", protocol)
+        async with AiomqttTransport().connect(settings) as link:
+            await link.subscribe([("a", 1)])
+        codes = await fill(broker, "a")
+        async with AiomqttTransport().connect(settings) as link:
+            first = await take(link, b"%d" % (QUEUE - 1))
+            await peer.publish("a", b"the end")
+            rest = await take(link, b"the end")
+        log = broker.log()
+
+    assert {0} == codes
+    assert (numbers(QUEUE), [b"the end"]) == (first, rest)
+    assert DROPS in log
+
+
+async def test_for_a_client_that_is_there_and_slow_it_is_the_same_behind_its_window() -> None:
+    async with small() as broker, Peer(broker.port) as peer, AiomqttTransport().connect(here(broker, "robot7")) as link:
+        await link.subscribe([("a", 1)])
+        codes = await fill(broker, "a")
+        first = await take(link, b"%d" % (WINDOW + QUEUE - 1))
+        await peer.publish("a", b"the end")
+        rest = await take(link, b"the end")
+        log = broker.log()
+
+    assert {0} == codes
+    assert (numbers(WINDOW + QUEUE), [b"the end"]) == (first, rest)
+    assert DROPS in log
+
+
+async def test_a_service_handles_what_is_left_and_cannot_see_that_anything_is_missing(tmp_path: Path) -> None:
+    async with small() as broker, gated() as gate, outside(broker.port, HEALTH) as client, Peer(broker.port) as peer:
+        actors = {"echo": echo_actor(tmp_path / "journal", gate, reply="", overflow_after_s=60.0)}
+        async with service(tmp_path, config(broker.port, {"mqtt": {"receive_maximum": WINDOW}}, actors)) as child:
+            await child.event("link_up")
+            await peer.publish("in/k", b'{"key": "k", "seq": 0, "hold": true}')
+            await gate.holds(1)
+            for number in range(1, SENT):
+                await peer.publish("in/k", b'{"key": "k", "seq": %d}' % number)
+            gate.open()
+            await child.event("message_settled", count=WINDOW + QUEUE)
+            await peer.publish("in/k", b'{"key": "k", "seq": %d}' % SENT)
+            await child.event("message_settled", count=WINDOW + QUEUE + 1)
+            health = [each.data["event"] for each in client.on(HEALTH)]
+            child.signal(signal.SIGTERM)
+            code = await child.exited()
+
+    assert (0, "") == (code, child.stderr)
+    assert [("k", number) for number in (*range(WINDOW + QUEUE), SENT)] == journal(tmp_path / "journal", "done")
+    assert {"ready"} == set(health)
+    assert [] == [line for line in child.lines if line["level"] in {"warning", "error"}]
+
+
+async def test_qos_0_is_not_kept_for_a_client_that_is_away() -> None:
+    async with Mosquitto() as broker, Peer(broker.port) as peer:
+        async with AiomqttTransport().connect(here(broker, "robot7")) as link:
+            await link.subscribe([("a", 1)])
+        await peer.publish("a", b"lost", qos=0)
+        await peer.publish("a", b"kept")
+        async with AiomqttTransport().connect(here(broker, "robot7")) as link:
+            seen = await take(link, b"kept")
+
+    assert [b"kept"] == seen
+
+
+async def test_after_its_expiry_a_session_is_gone_with_its_messages_and_subscriptions() -> None:
+    settings = ConnectSettings("127.0.0.1", 1, "robot7", session_expiry_s=1)
+    async with Mosquitto() as broker, Peer(broker.port) as peer:
+        settings = attrs.evolve(settings, port=broker.port)
+        async with AiomqttTransport().connect(settings) as link:
+            await link.subscribe([("a", 1)])
+        await peer.publish("a", b"lost")
+        await broker.logged("Expiring client robot7")
+        async with AiomqttTransport().connect(settings) as link:
+            present = link.limits.session_present
+            await peer.publish("a", b"to nobody")
+            await link.subscribe([("b", 1)])
+            await peer.publish("b", b"the end")
+            seen = await take(link, b"the end")
+
+    assert not present
+    assert [b"the end"] == seen
