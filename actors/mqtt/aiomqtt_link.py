@@ -20,12 +20,13 @@ from paho.mqtt.reasoncodes import ReasonCode
 from . import aiomqtt_privates as privates
 from .aiomqtt_packets import check_publish, encode_publish_properties
 from .aiomqtt_reasons import UNSPECIFIED, End, connect_refused, disconnected
+from .aiomqtt_socket import BufferedSocket
+from .aiomqtt_traffic import NotConnected, ShortTraffic, Traffic
 from .transport import Inbound, OnConfirmed, Outbound, ServerLimits
 
 if TYPE_CHECKING:
     from trio_asyncio import TrioEventLoop
 
-_PACKET_IDS = 65_535
 _FAILURE = 0x80
 
 
@@ -44,7 +45,7 @@ class AiomqttLink:
     unconfirmed. Nothing is kept across connections, here or in paho: the client is as fresh as the link.
     """
 
-    def __init__(self, client: aiomqtt.Client, loop: TrioEventLoop, where: str) -> None:
+    def __init__(self, client: aiomqtt.Client, loop: TrioEventLoop, where: str, sock: BufferedSocket | None) -> None:
         self.limits = ServerLimits(session_present=False)
         self.answered = trio.Event()
         """Set when the attempt to connect has come to something: see `end`."""
@@ -59,9 +60,11 @@ class AiomqttLink:
         self._inbox: list[Inbound] = []
         self._arrived = trio.Event()
         self._drained = trio.Event()
-        self._writing = False
+        self._write_due = False
         self._writer_fd: int | None = None
-        self._confirmations: dict[int, OnConfirmed] = {}
+        self._traffic = (
+            Traffic(self._paho, self._deliver) if sock is None else ShortTraffic(self._paho, self._deliver, sock, self._want_write)
+        )
         self._answers: dict[int, _Answer] = {}
         self._hook(client)
 
@@ -69,16 +72,14 @@ class AiomqttLink:
         """Stand between paho and aiomqtt, before the connect: a kept session is replayed right behind the CONNACK."""
         self._aiomqtt_on_connect: Any = self._paho.on_connect
         self._aiomqtt_on_disconnect: Any = self._paho.on_disconnect
+        self._aiomqtt_on_socket_close: Any = self._paho.on_socket_close
         self._paho.on_connect = self._on_connect
         self._paho.on_disconnect = self._on_disconnect
-        self._paho.on_message = self._on_message
-        self._paho.on_publish = self._on_publish
         self._paho.on_subscribe = self._on_answer
         self._paho.on_unsubscribe = self._on_answer
+        self._paho.on_socket_close = self._on_socket_close
         self._paho.on_socket_register_write = self._on_want_write
-        self._paho.on_socket_unregister_write = self._on_wrote_all
-        self._paho.manual_ack_set(on=True)
-        self._paho.max_inflight_messages = 0
+        self._paho.on_socket_unregister_write = None  # `_write` sees for itself when there is no more
         # Its lines say nothing that our errors do not, and it formats one for every packet.
         self._paho.disable_logger()
         privates.disconnected_of(client).add_done_callback(self._on_reader_gone)
@@ -127,29 +128,21 @@ class AiomqttLink:
         self._check_alive()
         section = encode_publish_properties(message) if self._is_5 else b""
         check_publish(message, self.limits, section)
-        properties = privates.PackedProperties(section) if len(section) > 1 else None
-        for _ in range(_PACKET_IDS):
-            info = self._paho.publish(message.topic, message.payload, message.qos, message.retain, properties)
-            # paho counts packet ids round and does not step over one that is still unconfirmed: try the next.
-            if info.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
-                break
-        else:
-            raise ValueError(f"all {_PACKET_IDS} packet ids are unconfirmed: keep to limits.receive_maximum")
-        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            raise self._lost().error()
-        if message.qos and on_confirmed is not None:
-            self._confirmations[info.mid] = on_confirmed
+        try:
+            self._traffic.publish(message, section, on_confirmed)
+        except NotConnected:
+            raise self._lost().error() from None
 
     def ack(self, packet_id: int) -> None:
         """See `Link.ack`."""
         if self.end is None:
-            self._paho.ack(packet_id, 1)
+            self._traffic.ack(packet_id)
 
     async def flush(self) -> None:
         """See `Link.flush`."""
         await trio.lowlevel.checkpoint()
         self._check_alive()
-        if self._paho.want_write():
+        if self._traffic.waits:
             if self._drained.is_set():
                 self._drained = trio.Event()
             await self._drained.wait()
@@ -162,7 +155,7 @@ class AiomqttLink:
         if self.end is not None:
             return
         self.end = end
-        self._confirmations.clear()
+        self._traffic.end()
         self.answered.set()
         self._arrived.set()
         self._drained.set()
@@ -210,39 +203,9 @@ class AiomqttLink:
             self._crash = error
         self.finish(End(f"connection to {self._where} lost" + ("" if error is None else f": {error}")))
 
-    def _on_message(self, client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError as error:
-            # No broker should let it through (MQTT 1.5.4); it matches no subscription, and so is counted and acknowledged.
-            topic = error.object.decode(errors="backslashreplace")
-        qos, packet_id = message.qos, message.mid
-        if qos > 1:
-            # Left over from a session of another program. paho has answered PUBREC; the exchange ends here.
-            client.ack(packet_id, qos)
-            qos, packet_id = 0, 0
-        properties = message.properties
-        self._inbox.append(
-            Inbound(
-                topic,
-                bytes(message.payload),
-                qos,
-                bool(message.retain),
-                bool(message.dup),
-                packet_id,
-                tuple(getattr(properties, "UserProperty", ())),
-                getattr(properties, "MessageExpiryInterval", None),
-            )
-        )
+    def _deliver(self, message: Inbound) -> None:
+        self._inbox.append(message)
         self._arrived.set()
-
-    def _on_publish(self, _client: paho.Client, _data: object, packet_id: int, reason_code: ReasonCode, _properties: object) -> None:
-        # paho also calls it when a QoS 0 message is written; its number may be one that is still unconfirmed.
-        if self._writing:
-            return
-        on_confirmed = self._confirmations.pop(packet_id, None)
-        if on_confirmed is not None:
-            on_confirmed(reason_code.value)
 
     def _on_answer(
         self, _client: paho.Client, _data: object, packet_id: int, reason_codes: Sequence[ReasonCode], _properties: object
@@ -260,23 +223,38 @@ class AiomqttLink:
         aiomqtt's own registers the descriptor later, when the socket may be closed and the number another's (measured:
         EBADF in the loop's nursery when a broker closes at once).
         """
-        # aiomqtt connects in a thread; nothing else happens in one.
-        schedule = self._loop.call_soon if self.connected else self._loop.call_soon_threadsafe
-        schedule(self._write)
+        if self.connected:
+            self._want_write()
+        else:  # aiomqtt connects in a thread; nothing else happens in one
+            self._loop.call_soon_threadsafe(self._write)
+
+    def _want_write(self) -> None:
+        if not self._write_due:
+            self._write_due = True
+            self._loop.call_soon(self._write)
 
     def _write(self) -> None:
-        self._writing = True
-        try:
-            self._paho.loop_write()
-        finally:
-            self._writing = False
-        sock = self._paho.socket()
-        if sock is not None and self._paho.want_write() and self._writer_fd is None:
+        self._write_due = False
+        self._traffic.write()
+        if self._paho.want_write():
+            self._traffic.writing = True
+            try:
+                self._paho.loop_write()
+            finally:
+                self._traffic.writing = False
+            self._traffic.write()  # what had to wait for the end of one of paho's packets
+        if not self._traffic.waits:
+            self._stop_writer()
+            self._drained.set()
+        elif self._writer_fd is None and (sock := self._paho.socket()) is not None:
             self._writer_fd = sock.fileno()
             self._loop.add_writer(self._writer_fd, self._write)
 
-    def _on_wrote_all(self, _client: paho.Client, _data: object, _sock: object) -> None:
+    def _stop_writer(self) -> None:
         if self._writer_fd is not None:
             self._loop.remove_writer(self._writer_fd)
             self._writer_fd = None
-        self._drained.set()
+
+    def _on_socket_close(self, client: paho.Client, data: object, sock: Any) -> None:
+        self._stop_writer()
+        self._aiomqtt_on_socket_close(client, data, sock)

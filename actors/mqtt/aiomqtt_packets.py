@@ -87,6 +87,15 @@ def encode_publish_properties(message: Outbound) -> bytes:
     return encode_length(len(body)) + bytes(body)
 
 
+def encode_publish(message: Outbound, properties: bytes, packet_id: int) -> bytes:
+    """The packet of a message that `check_publish` has let pass (MQTT 3.3); `properties` as there, `packet_id` 1..65 535, at QoS 0 none."""
+    topic = message.topic.encode()
+    first = 0x30 | message.qos << 1 | message.retain
+    number = packet_id.to_bytes(2, "big") if message.qos else b""
+    length = 2 + len(topic) + len(number) + len(properties) + len(message.payload)
+    return b"".join((bytes((first,)), encode_length(length), len(topic).to_bytes(2, "big"), topic, number, properties, message.payload))
+
+
 def encode_length(length: int) -> bytes:
     """A Variable Byte Integer (MQTT 1.5.5), 0..268 435 455."""
     out = bytearray()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Final
 
 import aiomqtt
@@ -22,7 +23,7 @@ AIOMQTT_VERSIONS: Final = ((2, 5), (3,))
 PAHO_VERSIONS: Final = ((2, 1), (3,))
 
 _OF_AIOMQTT: Final = ("_client", "_connected", "_disconnected")
-_OF_PAHO: Final = ("_create_socket", "_sock_close")
+_OF_PAHO: Final = ("_create_socket", "_mid_generate", "_sock_close")
 
 
 def missing(client: aiomqtt.Client) -> list[str]:
@@ -60,6 +61,11 @@ def use_socket(client: paho.Client, sock: socket.socket | BufferedSocket) -> Non
         return sock
 
     client._create_socket = create_socket  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def number_packets(client: paho.Client, next_id: Callable[[], int]) -> None:
+    """Let `client` ask `next_id` for the packet ids of its SUBSCRIBEs (on this instance only): MQTT has one count for all kinds."""
+    client._mid_generate = next_id  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def close_socket(client: paho.Client) -> None:

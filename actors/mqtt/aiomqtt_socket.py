@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
@@ -19,6 +19,7 @@ import trio
 from .transport import TlsSettings
 
 READ_BYTES: Final = 65_536
+WRITE_BYTES: Final = 262_144
 
 
 class BufferedSocket:
@@ -26,9 +27,12 @@ class BufferedSocket:
 
     paho asks for a packet byte by byte; here those are slices of memory, not system calls. aiomqtt's reader
     goes on while `pending()` is not 0, so everything buffered is parsed in the same wake-up.
+
+    Whole packets may go past paho in both directions: `sift` takes some out of what is read, `queue` and `write_queued` put
+    some between paho's, never into the middle of one.
     """
 
-    __slots__ = ("_data", "_may_read", "_position", "_sock", "_write_failed", "failure", "opening")
+    __slots__ = ("_data", "_in_packet", "_may_read", "_position", "_queue", "_sock", "_write_failed", "failure", "opening", "sift")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -36,6 +40,10 @@ class BufferedSocket:
         self._position = 0
         self._may_read = True
         self._write_failed = False
+        self._in_packet = False  # the kernel has taken a part of one of paho's
+        self._queue = bytearray()
+        self.sift: Callable[[bytes], bytes] = bytes
+        """Gets all that is read, in order; returns what is for paho."""
         self.opening = b""
         """The first bytes that came, at most 4: enough to read a 3.1.1 CONNACK that paho keeps to itself."""
         self.failure: OSError | None = None
@@ -43,8 +51,8 @@ class BufferedSocket:
 
     def recv(self, size: int) -> bytes:
         """At most `size` bytes; b"" at the end; BlockingIOError (or ssl's) when the wake-up has had its share."""
-        if self._position == len(self._data):
-            self._fill()
+        if self._position == len(self._data) and not self._fill():
+            raise BlockingIOError
         start = self._position
         self._position = min(start + size, len(self._data))
         return self._data[start : self._position]
@@ -56,9 +64,10 @@ class BufferedSocket:
             self._may_read = True
         return waiting
 
-    def _fill(self) -> None:
+    def _fill(self) -> bool:
+        """Read from the kernel. Is there something for paho now, if only the end?"""
         if not self._may_read:
-            raise BlockingIOError
+            return False
         self._data = b""
         self._position = 0
         try:
@@ -72,13 +81,40 @@ class BufferedSocket:
         if isinstance(self._sock, ssl.SSLSocket):
             while waiting := self._sock.pending():
                 data += self._sock.recv(waiting)
-        self._data = data
         self._may_read = False
         if not self.opening:
             self.opening = data[:4]
+        self._data = self.sift(data)
+        return bool(self._data) or not data
 
     def send(self, data: bytes | bytearray) -> int:
-        """How many bytes of `data` the kernel took; BlockingIOError (or ssl's) for none. Never says that the connection broke.
+        """paho's: how many bytes of `data` the kernel took; BlockingIOError (or ssl's) for none. See `_send`."""
+        if self._queue and not self._in_packet:
+            self.write_queued()
+            if self._queue:
+                raise BlockingIOError
+        self._in_packet = True  # also when it must be tried again: OpenSSL insists on the same bytes
+        sent = self._send(data)
+        self._in_packet = sent < len(data)
+        return sent
+
+    def queue(self, packets: bytes) -> None:
+        """Whole packets, to be written by `write_queued`."""
+        self._queue += packets
+
+    @property
+    def queued_bytes(self) -> int:
+        """How much of what was queued the kernel has not taken yet."""
+        return len(self._queue)
+
+    def write_queued(self) -> None:
+        """Write as much as the kernel takes now; nothing while one of paho's packets is written in part."""
+        with suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            while self._queue and not self._in_packet:
+                del self._queue[: self._send(bytes(self._queue[:WRITE_BYTES]))]
+
+    def _send(self, data: bytes | bytearray) -> int:
+        """Never says that the connection broke.
 
         That is for `recv` to say, behind what the broker sent before: messages, or why it closed. paho would close at
         once. Nothing follows what could not be written: the other side sees the end of the stream there.

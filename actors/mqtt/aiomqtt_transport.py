@@ -81,7 +81,7 @@ class AiomqttTransport:
                     sock = BufferedSocket(opened) if self.buffered else opened
                     client = _client(settings)
                     privates.use_socket(privates.paho_of(client), sock)
-                    link = AiomqttLink(client, loop, where)
+                    link = AiomqttLink(client, loop, where, sock if isinstance(sock, BufferedSocket) else None)
                     await _enter(client, link, loop)
             except trio.TooSlowError:
                 raise LinkLost(f"no answer from {where} within {settings.connect_timeout_s:g} s") from None

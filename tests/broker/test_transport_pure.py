@@ -148,6 +148,55 @@ def test_a_write_that_fails_keeps_what_the_other_side_had_said(ends: tuple[Buffe
     assert b"" == near.recv(10)
 
 
+def test_what_is_queued_goes_between_the_packets_of_paho_and_never_into_one(ends: tuple[BufferedSocket, socket.socket]) -> None:
+    near, far = ends
+    packet = b"p" * 3_000_000  # more than the kernel takes at once
+    sent = near.send(packet)
+    near.queue(b"q" * 1_000_000)
+    near.write_queued()
+
+    assert (True, 1_000_000) == (0 < sent < len(packet), near.queued_bytes)
+    heard = bytearray()
+    while sent < len(packet):
+        heard += far.recv(READ_BYTES)
+        sent += near.send(packet[sent:])
+    near.write_queued()
+
+    assert 0 < near.queued_bytes < 1_000_000  # begun: now paho waits
+    with pytest.raises(BlockingIOError):
+        near.send(b"later")
+    while near.queued_bytes:
+        heard += far.recv(READ_BYTES)
+        near.write_queued()
+
+    assert 5 == near.send(b"later")
+    near.close()
+    while data := far.recv(READ_BYTES):
+        heard += data
+    assert packet + b"q" * 1_000_000 + b"later" == bytes(heard)
+
+
+def test_a_part_of_what_is_read_is_kept_from_paho_and_an_empty_rest_is_no_end(ends: tuple[BufferedSocket, socket.socket]) -> None:
+    near, far = ends
+    kept: list[bytes] = []
+
+    def keep_digits(data: bytes) -> bytes:
+        kept.append(bytes(each for each in data if chr(each).isdigit()))
+        return bytes(each for each in data if not chr(each).isdigit())
+
+    near.sift = keep_digits
+    far.sendall(b"12")
+    with pytest.raises(BlockingIOError):
+        near.recv(10)
+    assert 0 == near.pending()
+    far.sendall(b"a3b")
+
+    assert (b"ab", [b"12", b"3"]) == (near.recv(10), kept)
+    assert 0 == near.pending()
+    far.close()
+    assert b"" == near.recv(10)
+
+
 def test_what_broke_the_socket_is_kept(ends: tuple[BufferedSocket, socket.socket]) -> None:
     near, _ = ends
     near.close()
