@@ -12,7 +12,7 @@ from tars.actors.mqtt.aiomqtt_packets import encode_length, encode_publish, enco
 from tars.actors.mqtt.aiomqtt_sieve import Sieve
 from tars.actors.mqtt.transport import Inbound, Outbound
 
-TEXT = st.text(st.characters(blacklist_characters="\0+#", blacklist_categories=("Cs",)), max_size=12)
+TEXT = st.text(st.characters(exclude_characters="\0+#", exclude_categories=["Cs"]), max_size=12)
 MESSAGES = st.builds(
     Outbound,
     topic=TEXT.filter(bool),
