@@ -1,12 +1,14 @@
 """Whatever breaks, at whatever moment: nothing is lost, the order holds, and the tree is whole again. See `support.fault_table`.
 
-``FAULT_MESSAGES=200000 pytest tests/faults/test_fault_table.py`` goes round the moments of each fault until so many messages
-have gone through; without it each fault strikes once at each moment.
+``FAULT_MESSAGES=200000 pytest -s tests/faults/test_fault_table.py`` goes round the moments of each fault until so many messages
+have gone through, says what it measured, and with ``FAULT_RESULTS=FILE`` writes that down, too (see `support.fault_soak`);
+without it each fault strikes once at each moment.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
@@ -16,15 +18,19 @@ import pytest
 import trio
 
 from support.fault_moments import BACKOFF, BEFORE_CONNECT, MOMENTS, Moment
+from support.fault_soak import Measured, table
 from support.fault_stage import KEYS, MESSAGES, Stage, staged
 from support.fault_table import ELSEWHERE, FAULTS, End, Fault
-from support.fault_verdict import Permission, Twice
+from support.fault_verdict import Permission, Seen, Tally, Twice, judgement
 from support.verifier import judge
 from tars.actors.mqtt.store_db import read_dead_letters
 
 FLOW: Final = 10_000 if MESSAGES else 120
 """Messages that travel while a fault strikes in full flow."""
-TESTS: Final = tuple(tuple(group) for _, group in itertools.groupby(FAULTS, key=lambda fault: fault.beside or fault.name))
+RESULTS: Final = os.environ.get("FAULT_RESULTS", "")
+TESTS: Final = tuple(
+    tuple(group) for _, group in itertools.groupby(FAULTS, key=lambda fault: (not MESSAGES and fault.beside) or fault.name)
+)
 
 
 @pytest.mark.parametrize("faults", TESTS, ids=[", ".join(fault.name for fault in faults) for faults in TESTS])
@@ -40,13 +46,31 @@ async def test_it_may_break_at_any_moment_and_nothing_is_lost_and_the_tree_is_wh
 async def play_all(folder: Path, fault: Fault, failures: list[Exception]) -> None:
     """A fault's rows, and in the end its dead letters."""
     async with staged(folder, persistent=fault.persistent, heartbeat=fault.heartbeat) as stage:
-        failures += [failure] if (failure := await rounds(stage, fault)) else []
-    if failure is None:
-        letters = [orjson.loads(letter.payload)["data"] for _, letter in read_dead_letters(folder / "state")]
-        found = judge(stage.rejected, [(data["key"], data["seq"]) for data in letters])
+        began_at = trio.current_time()
+        failure = await rounds(stage, fault) or wrong_letters(stage)
+    failures += [failure] if failure else []
+    if MESSAGES:
+        tell(Measured(fault.name, stage.tally, stage.struck, trio.current_time() - began_at, told(failure)))
 
-        assert ((), ()) == (found.lost, found.invented)
-        assert stage.rejected_again >= set(found.duplicated)
+
+def wrong_letters(stage: Stage) -> Exception | None:
+    """Each message that was rejected is a dead letter, and nothing else is; one that may be rejected again may be one twice."""
+    letters = [orjson.loads(letter.payload)["data"] for _, letter in read_dead_letters(stage.folder / "state")]
+    found = judge(stage.rejected, [(data["key"], data["seq"]) for data in letters])
+    twice = set(found.duplicated) - stage.rejected_again
+    return AssertionError(f"dead letters: {found}") if found.lost or found.invented or twice else None
+
+
+def told(failure: Exception | None) -> str:
+    """A failure in words, as far as a line of figures has room."""
+    return "" if failure is None else "; ".join([f"{failure!r:.1000}", *getattr(failure, "__notes__", ())])
+
+
+def tell(measured: Measured) -> None:
+    """The figures of a soak are its result."""
+    print(f"\n{measured.line()}", flush=True)  # noqa: T201
+    if RESULTS:
+        measured.append_to(Path(RESULTS))
 
 
 async def rounds(stage: Stage, fault: Fault) -> Exception | None:
@@ -68,6 +92,8 @@ async def play(stage: Stage, fault: Fault, moment: Moment) -> None:
         await stage.up()
     await moment.enter(stage, FLOW)
     stage.strikes()
+    stage.struck += 1
+    stage.lasts_s = fault.length_s(moment, soaks=MESSAGES > 0)
     await fault.strike(stage)
     await moment.leave(stage, FLOW)
     await fault.mend(stage)
@@ -102,3 +128,27 @@ def test_every_fault_meets_every_moment_or_says_why_it_cannot() -> None:
         assert set(fault.twice) <= set(fault.moments)
     for other in ELSEWHERE:
         assert (Path(__file__).parents[2] / other.test.partition("::")[0]).exists()
+
+
+def test_a_verdict_is_also_a_tally_of_what_was_lost_reordered_and_handled_twice() -> None:
+    first, second, third, fourth = (("one0", seq) for seq in range(4))
+    sent = (first, second, third, fourth)
+    seen = Seen(sent, (), taken=(second, first, third, third), finished=(second, first, third, third), answered=(first, second, third))
+
+    assert Tally(4, 3, lost=2, reordered=1, twice=1) == judgement(seen, Permission(Twice.ONE_EACH)).tally
+    assert Tally(4, 3, lost=2, reordered=1, twice=1, not_permitted=1) == judgement(seen, Permission(Twice.NOTHING)).tally
+    assert Tally(6, 5, lost=3) == Tally(2, 2, lost=1) + Tally(4, 3, lost=2)
+
+
+def test_the_table_of_a_soak_has_one_row_for_each_fault_the_newest(tmp_path: Path) -> None:
+    file = tmp_path / "results.jsonl"
+    for measured in (
+        Measured("RST", Tally(10, 9, lost=1), 3, 60.0, "it lost one"),
+        Measured("kill -9", Tally(20, 20, twice=2, not_permitted=1), 3, 30.0, "it repeated one"),
+        Measured("RST", Tally(30, 30), 4, 90.0),
+    ):
+        measured.append_to(file)
+    *_, reset, kill = (line.split(" | ")[:-1] for line in table(file.read_bytes().splitlines()).splitlines())
+
+    assert ["| RST", "30", "30", "4", "0", "0", "0", "0", "0", "2"] == reset
+    assert ["| kill -9 (FAILED)", "20", "20", "3", "0", "0", "2", "1", "0", "0"] == kill

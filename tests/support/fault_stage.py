@@ -25,7 +25,7 @@ import trio
 import support.echo
 import support.faulty
 from support.broker import Mosquitto
-from support.fault_verdict import Permission, Seen, actor_of, faults
+from support.fault_verdict import Permission, Seen, Tally, actor_of, judgement
 from support.faulty import LOOP
 from support.process import CLIENT, HEALTH, PATIENCE_S, Child, Gate, config, echo_actor, gated, started, toml
 from support.proxy import Proxy, proxied
@@ -34,7 +34,7 @@ from support.verifier_client import Outside, distinct, outside
 
 MESSAGES: Final = int(os.environ.get("FAULT_MESSAGES", "0"))
 """At least so many for each fault; 0: each fault strikes once at each moment."""
-ACTORS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight")[: 8 if MESSAGES else 2]
+ACTORS: Final = tuple("abcdefghijklmnop") if MESSAGES else ("one", "two")
 """Under durable dedup each has one message at a time, confirmed and recorded before the next: speed is in their number."""
 PROBE: Final = "probe"
 KEYS: Final = tuple(f"{actor}{index}" for actor in ACTORS for index in range(2))
@@ -69,6 +69,10 @@ class Stage:
     rejected: list[Number] = attrs.field(factory=list)
     rejected_again: set[Number] = attrs.field(factory=set)
     numbers_in_all: int = 0
+    tally: Tally = attrs.field(factory=Tally)
+    struck: int = 0
+    lasts_s: float = 0.0
+    """How long the fault that strikes next lasts, at least, where a fault has a length."""
     pauses: bool = False
     flows: int = 0
     ups: int = 0
@@ -220,9 +224,10 @@ class Stage:
         before = self.rejected_again.difference(self.client.sent)
         taken = [number for number in taken if number not in before]
         seen = Seen(self.client.sent, set(self.rejected), taken, finished, distinct(self.client.on("out/")), self.again)
-        wrong = faults(seen, permission)
-        if wrong:
-            raise AssertionError("\n".join(wrong))
+        found = judgement(seen, permission)
+        self.tally += found.tally
+        if found.wrong:
+            raise AssertionError("\n".join(found.wrong))
         self._forget()
 
     def may_be_rejected_again(self) -> None:

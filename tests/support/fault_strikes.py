@@ -83,10 +83,12 @@ async def restart_broker(stage: Stage) -> None:
 
 
 async def freeze_broker(stage: Stage) -> None:
-    """SIGSTOP, until the service gives the link up."""
+    """SIGSTOP, for as long as the row says, and until the service gives the link up."""
+    thaw_at = trio.current_time() + stage.lasts_s
     stage.broker.freeze()
     stage.proxy.flow()
     await stage.link_fails()
+    await trio.sleep_until(thaw_at)
 
 
 async def thaw_broker(stage: Stage) -> None:
@@ -207,11 +209,13 @@ async def nothing(stage: Stage) -> None:
 
 
 async def block_loop(stage: Stage) -> None:
-    """The event loop stands still until the service's own watch has reported that."""
+    """The event loop stands still for as long as the row says, and until the service's own watch has reported that."""
     gate, blocked = stage.wires[LOOP], len(stage.service.events("loop_blocked"))
     await gate.holds(1)
     arrived = gate.arrived
     gate.let_through()
     await gate.arrives(arrived + 1)
+    free_at = trio.current_time() + stage.lasts_s
     await stage.service.event("loop_blocked", count=blocked + 1)
+    await trio.sleep_until(free_at)
     gate.let_through()

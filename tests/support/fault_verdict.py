@@ -43,17 +43,54 @@ class Seen:
     """Taken once more by the failure ladder."""
 
 
-def faults(seen: Seen, permission: Permission) -> list[str]:
-    """What is wrong, in words; nothing, if all is well."""
+@attrs.frozen
+class Tally:
+    """What the verdicts on many messages found, in numbers. Lost and reordered are messages and answers alike."""
+
+    messages: int = 0
+    answers: int = 0
+    lost: int = 0
+    reordered: int = 0
+    twice: int = 0
+    """Handled a second time, attempts of the failure ladder aside ..."""
+    not_permitted: int = 0
+    """... and of those, the ones that the row does not permit."""
+    answered_twice: int = 0
+    """A reader that knows message ids would have handled so many answers twice."""
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*(mine + others for mine, others in zip(attrs.astuple(self), attrs.astuple(other), strict=True)))
+
+
+@attrs.frozen
+class Judgement:
+    """`wrong`: in words; empty, if all is well."""
+
+    wrong: Sequence[str]
+    tally: Tally
+
+
+def judgement(seen: Seen, permission: Permission) -> Judgement:
+    """What became of them, and what of it is wrong."""
     to_finish = [number for number in seen.sent if number not in seen.rejected]
-    taken, finished = judge(seen.sent, seen.taken), judge(to_finish, seen.finished)
-    permitted = _permitted({*_not_in(taken.duplicated, seen.again), *finished.duplicated}, permission)
+    taken, finished, answered = judge(seen.sent, seen.taken), judge(to_finish, seen.finished), judge(to_finish, seen.answered)
+    twice = {*_not_in(taken.duplicated, seen.again), *finished.duplicated}
+    permitted = _permitted(twice, permission)
     found = [
         _wrong("taken", attrs.evolve(taken, duplicated=_not_in(taken.duplicated, seen.again, permitted))),
         _wrong("finished", attrs.evolve(finished, duplicated=_not_in(finished.duplicated, permitted))),
-        _wrong("answered", judge(to_finish, seen.answered)),
+        _wrong("answered", answered),
     ]
-    return [each for each in found if each]
+    tally = Tally(
+        messages=len(seen.sent),
+        answers=len(set(seen.answered)),
+        lost=len({*taken.lost, *finished.lost}) + len(answered.lost),
+        reordered=len({*taken.reordered, *finished.reordered}) + len(answered.reordered),
+        twice=len(twice),
+        not_permitted=len(twice.difference(permitted)),
+        answered_twice=len(answered.duplicated),
+    )
+    return Judgement([each for each in found if each], tally)
 
 
 def _permitted(twice: Collection[Number], permission: Permission) -> Collection[Number]:

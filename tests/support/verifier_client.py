@@ -21,10 +21,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from support import paho_thread
+from support.process import PATIENCE_S
 from support.verifier import Number
 from tars.actors.mqtt.pulse import Pulse
 
-PATIENCE_S: Final = 20.0
 _RETRY_S: Final = 0.01
 
 
