@@ -35,6 +35,7 @@ from .mqtt.outgoing import Outgoing
 from .mqtt.recorder import Recorder
 from .mqtt.replay import UnderWay
 from .mqtt.requests import Requests
+from .mqtt.sequence import Sequences
 from .mqtt.subscription import Subscription
 from .mqtt.topics import Matcher
 from .mqtt.window import DoneWindow
@@ -57,6 +58,7 @@ class Estate:
     letters: Letters
     letter_topic: LetterTopic
     outbox: Mailbox[Outgoing]
+    sequences: Sequences
     arrivals: Mailbox[Delivery] = attrs.field(factory=lambda: Mailbox(math.inf))
     admitted: Mailbox[Delivery] = attrs.field(factory=lambda: Mailbox(math.inf))
     urgent: Mailbox[Outgoing] = attrs.field(factory=lambda: Mailbox(math.inf))
@@ -93,6 +95,7 @@ class Estate:
             to_store=to_store,
             letters=letters,
             outbox=outbox,
+            sequences=Sequences(emit),
         )
         estate.adapt(config, definitions)
         return estate
@@ -156,6 +159,7 @@ class Estate:
         """The process ends, all actors but the store are gone: nothing that is still queued vanishes."""
         self.outbox.close("the service stopped before it could be sent")
         self.letter_topic.close()
+        self.sequences.tell_all(trio.current_time())
         for box in self.boxes.values():
             box.mailbox.evict("discarded", oldest_first=True)
         for delivery in self.table.undispatched():

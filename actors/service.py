@@ -185,6 +185,7 @@ def _pipeline(estate: Estate) -> list[ChildSpec]:
         arrivals=estate.arrivals,
         admitted=estate.admitted,
         letters=estate.letters,
+        sequences=estate.sequences,
     )
     to_dispatch = DispatchPorts(
         table=estate.table,

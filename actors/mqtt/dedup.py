@@ -17,6 +17,7 @@ from .dead_letter import Why
 from .in_flight import Delivery, InFlight
 from .keys import MESSAGE_ID, bounded, is_unique, key_of, property_of
 from .letters import Letters
+from .sequence import MARK, Sequences
 from .window import DoneWindow
 
 BATCH = 256
@@ -35,6 +36,7 @@ class DedupPorts:
     arrivals: Mailbox[Delivery]
     admitted: Mailbox[Delivery]
     letters: Letters
+    sequences: Sequences
 
 
 async def dedup(ports: DedupPorts, *, task_status: trio.TaskStatus[None]) -> None:
@@ -63,4 +65,8 @@ def _admit(ports: DedupPorts, delivery: Delivery, now: float) -> bool:
         return ports.table.admit(delivery, f"{key}|retained#{delivery.serial}", ())
     if is_unique(delivery, key):
         delivery.recorded = False
-    return ports.table.admit(delivery, key, ports.window.finished(key, now))
+    if not ports.table.admit(delivery, key, ports.window.finished(key, now)):
+        return False
+    if MARK in inbound.payload and not delivery.already_done:
+        ports.sequences.see(inbound.topic, delivery.document, now)
+    return True

@@ -88,6 +88,32 @@ class MessageUnmatched:
 
 
 @attrs.frozen
+class SequenceGap:
+    """In the stream `key` of `topic` the publisher's count has a gap: `expected` was due, `got` came.
+
+    `missing`: how many are missing more than the last line of this stream told; `missing_in_all`: since the stream began.
+    Where one line tells of several gaps, `expected` is of the first and `got` of the last.
+    """
+
+    level: ClassVar[str] = "warning"
+    topic: str
+    key: str
+    expected: int
+    got: int
+    missing: int
+    missing_in_all: int
+
+
+@attrs.frozen
+class SequenceFilled:
+    """What was missing in a stream has come after all."""
+
+    level: ClassVar[str] = "info"
+    topic: str
+    key: str
+
+
+@attrs.frozen
 class HandlerFailed:
     """The one report of a failure. `final`: the message became a dead letter; `causation_id`: the message that caused this one.
 
