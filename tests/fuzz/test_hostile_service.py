@@ -5,12 +5,13 @@ HOSTILE says how many; `just soak-fuzz` sends a million. Sent, handled and dead 
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import attrs
@@ -26,7 +27,9 @@ from tars.actors.contracts.camera import CameraCaptureRequest
 from tars.actors.contracts.llm import LLMRequest
 from tars.actors.contracts.movement import MovementCommand
 from tars.actors.contracts.stt import FinalTranscript
-from tars.actors.mqtt.events import DeadLettered
+from tars.actors.mqtt.events import DeadLettered, SequenceFilled, SequenceGap
+from tars.actors.mqtt.sequence import MAX_STREAMS
+from tars.supervisor.log import LogSettings, configure
 from tars.supervisor.render import render
 
 HOSTILE: Final = int(os.environ.get("HOSTILE", "3000"))
@@ -104,7 +107,7 @@ class Attack:
         assert len(self.handled) == len(set(self.handled))
         assert ids <= {message_id for _, message_id in self.handled}
         assert {"undecodable"} >= {letter.why.value for letter in letters}
-        assert [] == [event for event in self.world.events if not isinstance(event, DeadLettered)]
+        assert [] == [event for event in self.world.events if not isinstance(event, (DeadLettered, SequenceGap, SequenceFilled))]
         assert max((len(orjson.dumps(render(event)[2])) for event in self.world.events), default=0) < LINE_BYTES
 
     def any_topic(self) -> str:
@@ -120,6 +123,15 @@ def reads(topic: str, payload: bytes) -> bool:
     return True
 
 
+@pytest.fixture
+def _log() -> Iterator[None]:
+    """Logs as a service does, at info. What the tests print otherwise, every line of it, pytest keeps in the memory that is measured."""
+    configured = configure(LogSettings(), io.StringIO())
+    yield
+    configured.close()
+
+
+@pytest.mark.usefixtures("_log")
 async def test_it_stays_up_within_its_memory_and_every_payload_is_handled_or_a_dead_letter(
     autojump_clock: MockClock,  # noqa: ARG001 - virtual time
     capsys: pytest.CaptureFixture[str],
@@ -132,6 +144,8 @@ async def test_it_stays_up_within_its_memory_and_every_payload_is_handled_or_a_d
         world.events.clear()
         for _ in range(0, TOPICS, BATCH):  # fills what may be remembered: topics, ids
             await attack.batch(BATCH, lambda: f"flood/{next(flood)}")
+        for number in range(MAX_STREAMS):
+            world.estate.sequences.see(f"count/{number}", lambda: {"seq": 1}, 0.0)
         attack.sums.clear()
         before, began_s = Memory.now(), time.perf_counter()
         for start in range(0, HOSTILE, BATCH):
