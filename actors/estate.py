@@ -24,9 +24,11 @@ from .mqtt.dead_letter import StoreItem, Why
 from .mqtt.dispatcher import Alarm, evicted
 from .mqtt.drain import Drain
 from .mqtt.health import Health, place_of_actor, place_of_subscription
-from .mqtt.in_flight import Delivery, InFlight
+from .mqtt.in_flight import Delivery, InFlight, Work
 from .mqtt.journal import Journal
 from .mqtt.keys import cause_of
+from .mqtt.lane_key import LaneKey, parse_lane_key
+from .mqtt.lanes import Lanes
 from .mqtt.ledger import Ledger
 from .mqtt.letter_topic import PREFIX, LetterTopic
 from .mqtt.letters import Letters
@@ -39,14 +41,20 @@ from .mqtt.sequence import Sequences
 from .mqtt.subscription import Subscription
 from .mqtt.topics import Matcher
 from .mqtt.window import DoneWindow
-from .service_config import ServiceConfig
+from .service_config import ServiceConfig, share_of
+from .settings import ActorSettings
 
 HANDLERS_PATH = "root/service/handlers"
+MOVED = "moved"
+"""Why a message leaves the mailbox of a lane that is no more."""
 
 
 @attrs.define(eq=False, kw_only=True)
 class Estate:
-    """See the module. `to_store` feeds the store, `letters` writes to it; `boxes` by actor name."""
+    """See the module. `to_store` feeds the store, `letters` writes to it.
+
+    By actor name: `actors` are all of them, `boxes` those with one lane, `lanes` those with more.
+    """
 
     emit: Callable[[Any], None]
     window: DoneWindow
@@ -69,7 +77,11 @@ class Estate:
     matcher: Matcher[Subscription] = attrs.field(factory=Matcher)
     alarm: Alarm = attrs.field(factory=Alarm)
     replays: UnderWay = attrs.field(factory=UnderWay)
+    actors: dict[str, Lanes] = attrs.field(factory=dict)
     boxes: dict[str, ActorBox] = attrs.field(factory=dict)
+    lanes: dict[str, Lanes] = attrs.field(factory=dict)
+    _coming: dict[str, Lanes] = attrs.field(factory=dict, init=False)  # other arrangements, which the tree is to start
+    _moved: list[Work] = attrs.field(factory=list, init=False)
 
     @classmethod
     def make(cls, config: ServiceConfig, definitions: Sequence[ActorDefinition], emit: Callable[[Any], None]) -> Estate:
@@ -110,44 +122,116 @@ class Estate:
         self.outbox.resize(config.mqtt.outbox)
         self.letter_topic.topic = f"{PREFIX}{config.client_id}" if config.store.publish_dead_letters else None
         wanted = {definition.name: definition for definition in definitions}
-        before = {each for box in self.boxes.values() for each in box.subscriptions}
-        for name in [name for name in self.boxes if name not in wanted]:
-            self._drop(self.boxes.pop(name))
+        before = {each for lanes in self.actors.values() for each in lanes.subscriptions}
+        for name in [name for name in self.actors if name not in wanted]:
+            self._drop(name)
         for name, definition in wanted.items():
-            self._take_limits(self.boxes.get(name) or self._add(name), config)
-            self._subscribe(self.boxes[name], tuple(_subscription(name, each) for each in definition.subscriptions))
-        now = [each for box in self.boxes.values() for each in box.subscriptions]
+            subscriptions = tuple(_subscription(name, each) for each in definition.subscriptions)
+            arrangements = self._arrange(name, config.actors[name])
+            self._match(arrangements[0].subscriptions, subscriptions)
+            for lanes in arrangements:
+                self._take_limits(lanes, config)
+                lanes.subscribe(subscriptions)
+        now = [each for lanes in self.actors.values() for each in lanes.subscriptions]
         for gone in {each.template.filter for each in before} - {each.template.filter for each in now}:
             self.health.report(place_of_subscription(gone), None)
         renewed = {each.template.filter for each in now if each not in before}
         self.filters.want(_strongest(now), renewed, {each.template.filter: _listeners(now, each) for each in now})
         self.alarm.ring()
 
-    def _drop(self, box: ActorBox) -> None:
-        self._subscribe(box, ())
-        box.mailbox.close("removed")
-        self.health.report(place_of_actor(box.name), None)
+    # -- the actors' places ----------------------------------------------------------------------
 
-    def _add(self, name: str) -> ActorBox:
-        mailbox = Mailbox(math.inf, on_evicted=evicted(self.table, self.letters))  # a burst is no event: see dispatcher
-        box = self.boxes[name] = ActorBox(name=name, path=f"{HANDLERS_PATH}/{name}", mailbox=mailbox, ledger=Ledger(1, 1.0))
-        return box
+    def arranged(self, name: str) -> Lanes:
+        """The lanes that the tree shall run for this actor."""
+        return self._coming.get(name) or self.actors[name]
 
-    def _take_limits(self, box: ActorBox, config: ServiceConfig) -> None:
-        actor = config.actors[box.name]
-        box.share = max(1, min(actor.mailbox, config.mqtt.receive_maximum // (len(config.actors) + 1)))  # all hung together leave some
-        box.overflow = actor.overflow
-        box.overflow_after_s = actor.overflow_after_s
-        box.handler_timeout_s = actor.handler_timeout_s
-        box.max_attempts = actor.max_attempts
-        box.ledger.max_failures_in_a_row, box.ledger.park_s = actor.max_failures_in_a_row, actor.park_s
+    def enter(self, lanes: Lanes) -> None:
+        """One of `lanes` begins. If they are new, none of the lanes before lives any more: what those had is dealt out to these.
 
-    def _subscribe(self, box: ActorBox, subscriptions: tuple[Subscription, ...]) -> None:
-        for gone in box.subscriptions:
+        In the order in which it arrived, so that no message overtakes another of its key. Failed attempts, and parking, are forgotten.
+        """
+        if self._coming.get(lanes.name) is not lanes:
+            return
+        del self._coming[lanes.name]
+        before = self.actors[lanes.name]
+        self._install(lanes)
+        for box in before.boxes:
+            box.mailbox.evict(MOVED, oldest_first=True)
+            self.health.report(place_of_actor(box.name), None)
+            for shown in box.retained.all():
+                lanes.of(shown).retained.take_over(shown)
+        moved, self._moved = self._moved, []
+        for work in sorted(moved, key=lambda work: work.delivery.serial):
+            lanes.of(work).mailbox.send_nowait(work)
+
+    def _arrange(self, name: str, actor: ActorSettings) -> list[Lanes]:
+        """The actor's lanes as they are, and, if they shall be others, those. They come when the tree has stopped the old ones."""
+        key = parse_lane_key(actor.key) if actor.key is not None and actor.concurrency > 1 else None
+        shape = (actor.concurrency, None if key is None else key.text)
+        now, coming = self.actors.get(name), self._coming.pop(name, None)
+        if now is None:
+            self._install(now := self._lanes(name, actor.concurrency, key))
+        elif now.shape != shape:
+            coming = coming if coming is not None and coming.shape == shape else self._lanes(name, actor.concurrency, key)
+            self._coming[name] = coming
+            return [now, coming]
+        return [now]
+
+    def _lanes(self, name: str, concurrency: int, key: LaneKey | None) -> Lanes:
+        names = [name] if key is None else [f"{name}/{number}" for number in range(concurrency)]
+        return Lanes(name, f"{HANDLERS_PATH}/{name}", tuple(map(self._box, names)), key)
+
+    def _box(self, name: str) -> ActorBox:
+        usual = evicted(self.table, self.letters)
+
+        def on_evicted(work: Work, reason: str) -> None:
+            if reason == MOVED:
+                self._moved.append(work)
+            else:
+                usual(work, reason)
+
+        mailbox = Mailbox(math.inf, on_evicted=on_evicted)  # a burst is no event: see dispatcher
+        return ActorBox(name=name, path=f"{HANDLERS_PATH}/{name}", mailbox=mailbox, ledger=Ledger(1, 1.0))
+
+    def _install(self, lanes: Lanes) -> None:
+        """They get the actor's messages from now on."""
+        self.boxes.pop(lanes.name, None)
+        self.lanes.pop(lanes.name, None)
+        self.actors[lanes.name] = lanes
+        if lanes.key is None:
+            self.boxes[lanes.name] = lanes.boxes[0]
+        else:
+            self.lanes[lanes.name] = lanes
+
+    def _drop(self, name: str) -> None:
+        lanes = self.actors.pop(name)
+        self._coming.pop(name, None)
+        self.boxes.pop(name, None)
+        self.lanes.pop(name, None)
+        self._match(lanes.subscriptions, ())
+        lanes.subscribe(())
+        for box in lanes.boxes:
+            box.mailbox.close("removed")
+            self.health.report(place_of_actor(box.name), None)
+
+    def _take_limits(self, lanes: Lanes, config: ServiceConfig) -> None:
+        actor = config.actors[lanes.name]
+        lanes.share = share_of(actor, config.mqtt.receive_maximum, len(config.actors))
+        for box in lanes.boxes:
+            box.share = lanes.share
+            box.overflow = actor.overflow
+            box.overflow_after_s = actor.overflow_after_s
+            box.handler_timeout_s = actor.handler_timeout_s
+            box.max_attempts = actor.max_attempts
+            box.ledger.max_failures_in_a_row, box.ledger.park_s = actor.max_failures_in_a_row, actor.park_s
+
+    def _match(self, before: Sequence[Subscription], now: Sequence[Subscription]) -> None:
+        for gone in before:
             self.matcher.remove(gone.template.filter, gone)
-        for subscription in subscriptions:
+        for subscription in now:
             self.matcher.add(subscription.template.filter, subscription)
-        box.subscriptions = subscriptions
+
+    # -- what the tree tells ---------------------------------------------------------------------
 
     def loop_state(self, state: LoopBlocked | LoopFree) -> None:
         """The watch reports. While the loop is blocked nothing can be published: health tells afterwards, until the process ends."""
@@ -160,8 +244,9 @@ class Estate:
         self.outbox.close("the service stopped before it could be sent")
         self.letter_topic.close()
         self.sequences.tell_all(trio.current_time())
-        for box in self.boxes.values():
-            box.mailbox.evict("discarded", oldest_first=True)
+        for lanes in self.actors.values():
+            for box in lanes.boxes:
+                box.mailbox.evict("discarded", oldest_first=True)
         for delivery in self.table.undispatched():
             if not self.table.will_come_again(delivery):
                 self.letters.unhandled(delivery, Why.DISCARDED, attempts=0, error="the service stopped before it was handled")

@@ -25,6 +25,7 @@ from tars.supervisor.redact import redact
 from .actor import Actor
 from .contracts import STANDARD, TopicRegistry
 from .definition import ActorDefinition, DefinitionError, define
+from .lane_keys import key_problems
 from .settings import ActorSettings
 
 
@@ -86,6 +87,8 @@ def load_actors(config: Config, actors: Mapping[str, ActorSettings], *, registry
         try:
             use = load_object(table.use)
             definition = define(name, use, settings=table.settings, topics=table.topics, registry=registry, structure=config.structure)
+            for message in key_problems(table.key, definition) if table.key is not None else ():
+                config.problem(("actors", name, "key"), message)
             made += [definition] if usable else []
         except LoadError as error:
             config.problem(("actors", name, "use"), str(error))
@@ -101,7 +104,9 @@ def _readable(config: Config, name: str) -> ActorSettings | None:
     if not (isinstance(raw, dict) and isinstance(raw.get("use"), str)):
         return None
     topics, settings = (part if isinstance(part := raw.get(key), dict) else {} for key in ("topics", "settings"))
-    return ActorSettings(raw["use"], topics={key: topic for key, topic in topics.items() if isinstance(topic, str)}, settings=settings)
+    key = raw["key"] if isinstance(raw.get("key"), str) else None
+    named = {name: topic for name, topic in topics.items() if isinstance(topic, str)}
+    return ActorSettings(raw["use"], key=key, topics=named, settings=settings)
 
 
 def _import_failed(module_name: str, error: BaseException) -> str:

@@ -7,7 +7,7 @@
     ├── watch           notices a blocked event loop
     └── service         rest_for_one
         ├── broker      only if embedded
-        ├── handlers    one_for_one, one child per actor in the config
+        ├── handlers    one_for_one, one child per actor in the config; with lanes, a supervisor of them
         ├── pipeline    rest_for_one: dedup, dispatcher
         ├── link        one_for_all: connection, heartbeat      up when handlers are ready, stops before them
         └── replay      dead letters that were asked for again
@@ -28,8 +28,7 @@ import structlog
 from tars.supervisor import BRUTAL, ChildSpec, Config, Strategy, SupervisorSpec, watch_loop
 from tars.supervisor.render import event_logger
 
-from .behaviour import behaviour_of
-from .contracts import STANDARD
+from .actor_tree import actor_spec
 from .contracts.health import TOPIC_SYSTEM_KEEPALIVE_PREFIX
 from .definition import ActorDefinition
 from .estate import Estate
@@ -37,15 +36,12 @@ from .loading import apply_environment, load_actors
 from .mqtt.aiomqtt_transport import AiomqttTransport
 from .mqtt.connection import connection
 from .mqtt.connection_ports import Ports
-from .mqtt.context import Voice
 from .mqtt.dedup import DedupPorts, dedup
 from .mqtt.dispatcher import DispatchPorts, dispatcher
 from .mqtt.embedded import embedded_broker
-from .mqtt.handler import HandlerPorts, handler
 from .mqtt.health import HealthTopic
 from .mqtt.heartbeat import Beats, heartbeat
 from .mqtt.journaling import journaling
-from .mqtt.permission import Permission
 from .mqtt.recording import recording
 from .mqtt.replay import ReplayPorts, replay
 from .mqtt.store import store
@@ -54,8 +50,6 @@ from .service_config import ServiceConfig, read_service_config
 
 GOODBYE_S: Final = 3.0
 """What the link may take beyond `drain_s`: the actors' `stopping`, the last publishes, the DISCONNECT."""
-HANDLER_GRACE_S: Final = 1.0
-"""A handler had the drain to finish in; once asked it has this long."""
 
 
 def application(config: Config) -> SupervisorSpec:
@@ -110,7 +104,7 @@ def _tree(config: ServiceConfig, definitions: Sequence[ActorDefinition], estate:
         "service",
         [
             *_broker(config),
-            SupervisorSpec("handlers", [_handler(config, definition, estate) for definition in definitions]),
+            SupervisorSpec("handlers", [actor_spec(config, definition, estate) for definition in definitions]),
             SupervisorSpec("pipeline", _pipeline(estate), strategy=Strategy.REST_FOR_ONE),
             SupervisorSpec("link", _link(config, estate, transport), strategy=Strategy.ONE_FOR_ALL, backoff=config.mqtt.backoff.policy),
             _replay(config, estate),
@@ -157,26 +151,6 @@ def _broker(config: ServiceConfig) -> list[ChildSpec]:
     return [ChildSpec("broker", functools.partial(embedded_broker, *place), made_from=place)]
 
 
-def _handler(config: ServiceConfig, definition: ActorDefinition, estate: Estate) -> ChildSpec:
-    actor, box = config.actors[definition.name], estate.boxes[definition.name]
-    voice = Voice(box.path, config.source, STANDARD, definition.topics, estate.outbox, estate.table, estate.filters, estate.requests)
-    ports = HandlerPorts(
-        box=box,
-        behaviour=behaviour_of(definition, box.subscriptions),
-        voice=voice,
-        permission=Permission(box, estate.filters, estate.emit),
-        table=estate.table,
-        letters=estate.letters,
-        drain=estate.drain,
-        health=estate.health,
-        journal=estate.journal,
-        recorder=estate.recorder,
-        emit=estate.emit,
-    )
-    made_from = (actor.use, actor.topics, actor.settings, config.source)
-    return ChildSpec(definition.name, functools.partial(handler, ports), shutdown_s=HANDLER_GRACE_S, made_from=made_from)
-
-
 def _pipeline(estate: Estate) -> list[ChildSpec]:
     to_dedup = DedupPorts(
         table=estate.table,
@@ -193,6 +167,7 @@ def _pipeline(estate: Estate) -> list[ChildSpec]:
         admitted=estate.admitted,
         matcher=estate.matcher,
         boxes=estate.boxes,
+        lanes=estate.lanes,
         requests=estate.requests,
         reply_filters=estate.filters.replies,
         letters=estate.letters,
@@ -245,7 +220,7 @@ def _link(config: ServiceConfig, estate: Estate, transport: Transport) -> list[C
 def _replay(config: ServiceConfig, estate: Estate) -> ChildSpec:
     ports = ReplayPorts(
         table=estate.table,
-        boxes=estate.boxes,
+        actors=estate.actors,
         admitted=estate.admitted,
         outbox=estate.outbox,
         to_store=estate.to_store,

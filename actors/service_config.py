@@ -99,6 +99,7 @@ def read_service_config(config: Config) -> ServiceConfig:
     _check_service(config, service)
     _check_dedup(config, dedup)
     _check_mqtt(config, mqtt, embedded=embedded)
+    _check_actors(config, mqtt, actors)
     url = _url(config, mqtt, required=isinstance(broker, BrokerSettings) and not embedded)
     _check_tls(config, mqtt, url, embedded=embedded)
     name = service.name if isinstance(service, ServiceSettings) else ""
@@ -153,6 +154,29 @@ def _check_mqtt(config: Config, mqtt: MqttSettings, *, embedded: bool) -> None:
     backoff = mqtt.backoff
     if backoff.max_s < backoff.initial_s:
         config.problem("mqtt.backoff.max_s", f"must be >= mqtt.backoff.initial_s ({backoff.initial_s:g}); found {backoff.max_s:g}")
+
+
+def share_of(actor: ActorSettings, receive_maximum: int, actors: int) -> int:
+    """What one of so many actors may hold of the receive window for long: all of them hung together leave some."""
+    return max(1, min(actor.mailbox, receive_maximum // (actors + 1)))
+
+
+def _check_actors(config: Config, mqtt: MqttSettings, actors: Mapping[str, ActorSettings]) -> None:
+    for name, actor in actors.items():
+        if "/" in name:
+            config.problem(("actors", name), 'must be a name without "/": it is a step of paths in the tree')
+        if not isinstance(actor, ActorSettings) or actor.concurrency == 1:
+            continue
+        if actor.key is None:
+            why = 'messages with the same key are handled in order, one at a time: "{topic}", "{topic[1]}", "{data.FIELD}" ...'
+            config.problem(("actors", name, "key"), f"is missing, but concurrency is {actor.concurrency}; {why}")
+        share = share_of(actor, mqtt.receive_maximum, len(actors)) if isinstance(mqtt, MqttSettings) else actor.concurrency
+        if share < actor.concurrency:
+            what = (
+                f"mailbox = {actor.mailbox}, mqtt.receive_maximum = {mqtt.receive_maximum} in {len(actors) + 1} parts, one to spare"
+            )
+            problem = f"must be <= {share}, the actor's share of the messages under way ({what}); found {actor.concurrency}"
+            config.problem(("actors", name, "concurrency"), problem)
 
 
 def _url(config: Config, mqtt: MqttSettings, *, required: bool) -> BrokerUrl | None:

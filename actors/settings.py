@@ -139,7 +139,10 @@ class StoreSettings:
 
 @attrs.frozen
 class ActorSettings:
-    """``[actors.NAME]``. `topics` and `settings` are raw: the actor's definition decides what may stand there."""
+    """``[actors.NAME]``. `topics` and `settings` are raw: the actor's definition decides what may stand there.
+
+    `concurrency`: messages it may handle at a time, those with the same `key` one after the other (`mqtt.lane_key`).
+    """
 
     use: str
     mailbox: int = attrs.field(default=64, validator=within(ge=1))
@@ -149,5 +152,7 @@ class ActorSettings:
     max_attempts: int = attrs.field(default=3, validator=within(ge=1))
     max_failures_in_a_row: int = attrs.field(default=5, validator=within(ge=1))
     park_s: float = attrs.field(default=30.0, validator=within(gt=0))
+    concurrency: int = attrs.field(default=1, validator=within(ge=1, le=256))
+    key: str | None = None
     topics: dict[str, str] = attrs.field(factory=dict)
     settings: dict[str, Any] = attrs.field(factory=dict, repr=False)

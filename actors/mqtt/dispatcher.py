@@ -8,7 +8,7 @@ actor's policy applies: a hung actor costs the others that second, and no more.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -22,6 +22,7 @@ from .box import ActorBox
 from .dead_letter import Why
 from .events import MessageUnmatched, Overflowed
 from .in_flight import Delivery, InFlight, Work
+from .lanes import Lanes
 from .letters import Letters
 from .requests import Requests
 from .subscription import Subscription
@@ -52,11 +53,12 @@ class DispatchPorts:
     arrivals: Mailbox[Delivery]  # only to see whether there are any
     admitted: Mailbox[Delivery]
     matcher: Matcher[Subscription]
-    boxes: Mapping[str, ActorBox]
+    boxes: Mapping[str, ActorBox]  # by name, of the actors with one lane
     requests: Requests
     reply_filters: Mapping[str, None]
     letters: Letters
     emit: Callable[[object], None]
+    lanes: Mapping[str, Lanes] = attrs.field(factory=dict)  # by name, of the others
     alarm: Alarm = attrs.field(factory=Alarm)
     hold: Callable[[Delivery], bool] = lambda _: False  # takes over what matches nothing, if it says so
 
@@ -85,8 +87,8 @@ def _dispatch(ports: DispatchPorts, delivery: Delivery) -> None:
         wanted = True
         if subscription.id in delivery.given or subscription.id in delivery.already_done:
             continue
-        box = ports.boxes[subscription.actor]
         work = Work(delivery, subscription)
+        box = ports.boxes.get(subscription.actor) or ports.lanes[subscription.actor].of(work)
         ports.table.owe(delivery, subscription.id)
         if box.parked:
             set_aside(ports.table, ports.letters, work, Why.PARKED)
@@ -119,17 +121,24 @@ def _crowded(ports: DispatchPorts) -> bool:
 
 def _next_overflow(ports: DispatchPorts, now: float) -> float:
     crowded = _crowded(ports)
-    return min((at for box in ports.boxes.values() if (at := box.overflows_at(now, crowded=crowded)) is not None), default=math.inf)
+    return min((at for box in _limited(ports) if (at := box.overflows_at(now, crowded=crowded)) is not None), default=math.inf)
 
 
 def _shed_overflow(ports: DispatchPorts, now: float) -> None:
     crowded = _crowded(ports)
-    for box in ports.boxes.values():
+    for box in _limited(ports):
         at = box.overflows_at(now, crowded=crowded)
         if at is not None and at <= now:
             policy = box.overflow
             count = box.mailbox.evict(policy.value, keep=box.share, oldest_first=policy is Overflow.DROP_OLDEST)
             ports.emit(Overflowed(box.path, count, box.share, policy.value))
+
+
+def _limited(ports: DispatchPorts) -> Iterator[ActorBox]:
+    """Whoever may hold more than its share."""
+    yield from ports.boxes.values()
+    for lanes in ports.lanes.values():
+        yield from lanes.over_share()
 
 
 def set_aside(table: InFlight, letters: Letters, work: Work, why: Why) -> None:

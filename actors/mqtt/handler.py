@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from tars.actors.contracts import DecodeError
-from tars.supervisor import Custody, ExitReason, ExitRequest, MailboxClosed, Taken, current, trap_exit
+from tars.supervisor import Custody, ExitReason, ExitRequest, MailboxClosed, Taken, trap_exit
 
 from .author_code import decode, run_author, run_author_in_thread
 from .behaviour import Behaviour, Method, Tick
@@ -172,9 +172,8 @@ class _Life:
             self._ladder.hook_failed(name, error)
 
     async def _show_retained(self) -> None:
-        """After a restart: the last retained message of each topic, so that the actor's view of the world is whole."""
-        me = current()
-        for work in self._ports.box.retained.all() if me is not None and me.number > 1 else ():
+        """What earlier incarnations, or other lanes, have seen retained, so that the actor's view of the world is whole."""
+        for work in self._ports.box.retained.all():
             if work.subscription not in self._ports.box.subscriptions:
                 continue  # taken out of the config
             seen = work.delivery

@@ -33,6 +33,11 @@ def cause_of(properties: UserProperties) -> str | None:
     return bounded(property_of(properties, CAUSATION_ID)) or None
 
 
+def is_envelope(document: object) -> bool:
+    """Is this JSON an envelope, rather than an event by itself?"""
+    return isinstance(document, dict) and document.keys() == _ENVELOPE
+
+
 def correlation_of(document: Callable[[], Any]) -> str:
     """The envelope's id in what `document` reads, as it may be logged; "" when it is no envelope."""
     try:

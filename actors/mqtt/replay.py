@@ -18,10 +18,10 @@ import trio
 
 from tars.supervisor import Mailbox
 
-from .box import ActorBox
 from .dead_letter import DeadLetter, Outcome, ReplayEnded, StoreItem
 from .events import DeadLetterReplayed
 from .in_flight import Delivery, InFlight, Work
+from .lanes import Lanes
 from .outgoing import Outgoing
 from .pulse import Pulse
 from .store_replays import Waiting, fetch, waiting
@@ -54,7 +54,7 @@ class ReplayPorts:
     """Everything replays work with; all of it outlives the incarnation."""
 
     table: InFlight
-    boxes: Mapping[str, ActorBox]
+    actors: Mapping[str, Lanes]
     admitted: Mailbox[Delivery]
     outbox: Mailbox[Outgoing]
     to_store: Mailbox[StoreItem]
@@ -96,10 +96,10 @@ def _lane(asked: Waiting) -> str:
 
 
 def _has_room(ports: ReplayPorts, asked: Waiting) -> bool:
-    """Not to a parked actor: that would make a dead letter of it again. Not into a full outbox."""
+    """Not to a parked actor, or one with a parked lane: that might make a dead letter of it again. Not into a full outbox."""
     if asked.direction == "out":
         return len(ports.outbox) < ports.outbox.capacity
-    return not any(box.path == asked.actor and box.parked for box in ports.boxes.values())
+    return not any(box.parked for lanes in ports.actors.values() if lanes.path == asked.actor for box in lanes.boxes)
 
 
 def _begin(ports: ReplayPorts, lane: str, asked: Waiting, letter: DeadLetter) -> None:
@@ -124,12 +124,13 @@ def _begin(ports: ReplayPorts, lane: str, asked: Waiting, letter: DeadLetter) ->
     else:
         ports.table.owe(delivery, subscription.id)
         ports.table.dispatch(delivery)
-        ports.boxes[subscription.actor].mailbox.send_nowait(Work(delivery, subscription))
+        work = Work(delivery, subscription)
+        ports.actors[subscription.actor].of(work).mailbox.send_nowait(work)
 
 
 def _subscription(ports: ReplayPorts, letter: DeadLetter) -> Subscription | None:
     """The one that failed, if it still is in the config."""
-    found = (each for box in ports.boxes.values() if box.path == letter.actor for each in box.subscriptions)
+    found = (each for lanes in ports.actors.values() if lanes.path == letter.actor for each in lanes.subscriptions)
     return next((each for each in found if each.id == letter.subscription), None)
 
 

@@ -39,9 +39,15 @@ class LastRetained:
         if place not in self.last and not inbound.retain:
             return
         if inbound.payload:
-            self.last.put(place, _Kept(inbound, work.delivery.message_id, work.subscription), bytes_of(inbound))
+            self.take_over(work)
         else:  # an empty retained message clears the topic
             self.last.drop(place)
+
+    def take_over(self, work: Work) -> None:
+        """Remember what another gave with `all`."""
+        inbound = work.delivery.inbound
+        kept = _Kept(inbound, work.delivery.message_id, work.subscription)
+        self.last.put((inbound.topic, work.subscription.id), kept, bytes_of(inbound))
 
     def forget(self, work: Work) -> None:
         """Do not show this one again: it hurts."""

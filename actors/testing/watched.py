@@ -101,9 +101,10 @@ class Watched:
         return self.events_of(HandlerFailed)
 
     def restarts(self, actor: str) -> int:
-        """How often the actor of this name in the config has been restarted. Raises KeyError when there is none."""
-        path = self.estate.boxes[actor].path
-        return max((each.incarnation for each in self.events_of(ChildStarted) if each.path == path), default=1) - 1
+        """How often the actor of this name in the config has been restarted, all its lanes together. KeyError when there is none."""
+        paths = {box.path: 0 for box in self.estate.actors[actor].boxes}
+        paths |= {each.path: each.incarnation - 1 for each in self.events_of(ChildStarted) if each.path in paths}
+        return sum(paths.values())
 
     @property
     def events(self) -> list[Any]:

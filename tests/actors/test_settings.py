@@ -61,7 +61,7 @@ def test_a_short_file_gives_every_default(tmp_path: Path) -> None:
         heartbeat=HeartbeatSettings(enabled=True, interval_s=5.0, deadline_s=2.0),
         dedup=DedupSettings(30.0, 100_000, durable=False),
         store=StoreSettings(10_000),
-        actors={"echo": ActorSettings("package.module:Object", 64, Overflow.DEAD_LETTER, 1.0, 30.0, 3, 5, 30.0, {}, {})},
+        actors={"echo": ActorSettings("package.module:Object", 64, Overflow.DEAD_LETTER, 1.0, 30.0, 3, 5, 30.0, 1, None, {}, {})},
         url=BrokerUrl("host", 1883),
         protocol="5",
         client_id="router",
@@ -120,7 +120,9 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         publish_dead_letters = true
         [actors."front door"]
         use = "a:b"
-        mailbox = 1
+        concurrency = 2
+        key = "{{topic}}"
+        mailbox = 2
         overflow = "drop_newest"
         overflow_after_s = 0
         handler_timeout_s = 0.1
@@ -149,7 +151,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
     assert (DedupSettings(0, 0), StoreSettings(1, publish_dead_letters=True)) == (service.dedup, service.store)
     assert {
         "front door": ActorSettings(
-            "a:b", 1, Overflow.DROP_NEWEST, 0.0, 0.1, 1, 1, 1.0, topics={"a/{b}": "c/{b}"}, settings={"depth": {"x": 1}}
+            "a:b", 2, Overflow.DROP_NEWEST, 0.0, 0.1, 1, 1, 1.0, 2, "{topic}", topics={"a/{b}": "c/{b}"}, settings={"depth": {"x": 1}}
         )
     } == service.actors
 
