@@ -172,9 +172,7 @@ def _check_actors(config: Config, mqtt: MqttSettings, actors: Mapping[str, Actor
             config.problem(("actors", name, "key"), f"is missing, but concurrency is {actor.concurrency}; {why}")
         share = share_of(actor, mqtt.receive_maximum, len(actors)) if isinstance(mqtt, MqttSettings) else actor.concurrency
         if share < actor.concurrency:
-            what = (
-                f"mailbox = {actor.mailbox}, mqtt.receive_maximum = {mqtt.receive_maximum} in {len(actors) + 1} parts, one to spare"
-            )
+            what = f"mailbox = {actor.mailbox}, mqtt.receive_maximum = {mqtt.receive_maximum} in {len(actors) + 1} parts, one to spare"
             problem = f"must be <= {share}, the actor's share of the messages under way ({what}); found {actor.concurrency}"
             config.problem(("actors", name, "concurrency"), problem)
 

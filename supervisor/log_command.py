@@ -25,7 +25,7 @@ _STDIN: Final = Path("-")
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
 Files: TypeAlias = Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSON-lines logs; - is the standard input.")]
-ActorOption: TypeAlias = Annotated[list[str] | None, typer.Option("--actor", help="A path and all below it, or the end of one: router.")]
+ActorOption: TypeAlias = Annotated[list[str] | None, typer.Option("--actor", help="A path, or a part of one, and all below it: router.")]
 EventOption: TypeAlias = Annotated[list[str] | None, typer.Option("--event", help="An event's name; * stands for anything: child_*.")]
 LevelOption: TypeAlias = Annotated[Level, typer.Option("--level", help="At least this grave.")]
 MessageOption: TypeAlias = Annotated[str, typer.Option("--message-id", metavar="ID", help="Lines about this message.")]

@@ -27,7 +27,7 @@ _IDS: Final = ("message_id", "correlation_id", "causation_id")
 class Query:
     """What is asked for; everything left out takes every line. Several actors or events: any of them.
 
-    An actor is a path (and all below it), or the end of one. An event may hold ``*``. Times in Unix epoch seconds, both
+    An actor is a path or a part of one, and all below it. An event may hold ``*``. Times in Unix epoch seconds, both
     included.
     """
 
@@ -59,8 +59,8 @@ def rank(entry: Entry) -> int:
 
 
 def is_of(path: str, actor: str) -> bool:
-    """Is the actor at `path` meant by `actor`: ``root/service/link`` and all below, or ``router``, ``link/connection``?"""
-    return f"{path}/".startswith(f"{actor.rstrip('/')}/") or path.endswith(f"/{actor}")
+    """Is the actor at `path` meant by `actor`: ``root/service/link``, or ``router``, ``link/connection``, and all below, its lanes too?"""
+    return f"/{actor.strip('/')}/" in f"/{path}/"
 
 
 def plain_id(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 
 import orjson
 
+from tars.actors.estate import HANDLERS_PATH
 from tars.actors.mqtt.dead_letter import DeadLetter
 from tars.actors.mqtt.events import HandlerFailed
 from tars.actors.mqtt.memory_watch import Published
@@ -35,7 +36,7 @@ def report(
     sections: tuple[tuple[str, list[str]], ...] = (
         ("published", [_publication(each) for each in published]),
         ("dead letters", [f"{each.why.value}  {each.topic}  {each.error}" for each in letters]),
-        ("failures", [f"{each.actor.rpartition('/')[2]}  {each.topic or each.subscription}  {_said(each.error)}" for each in failures]),
+        ("failures", [f"{each.actor.removeprefix(f'{HANDLERS_PATH}/')}  {each.topic or each.subscription}  {_said(each.error)}" for each in failures]),
         ("received and not acknowledged", list(unacked)),
     )
     if crashes:

@@ -85,10 +85,13 @@ def test_of_an_empty_log_nothing_matches(log: Callable[..., Path], capsys: pytes
         ("root/service/handlers/router", "root/service/", True),
         ("root/service/handlers/router2", "root/service/handlers/router", False),
         ("root/service/handlers/router", "outer", False),
+        ("root/service/handlers/work/3", "work", True),
+        ("root/service/handlers/work/3", "work/3", True),
+        ("root/service/handlers/work/31", "work/3", False),
         ("", "root", False),
     ],
 )
-def test_an_actor_is_a_path_and_all_below_it_or_the_end_of_one(path: str, actor: str, expected: bool) -> None:
+def test_an_actor_is_a_path_or_a_part_of_one_and_all_below_it(path: str, actor: str, expected: bool) -> None:
     assert expected == is_of(path, actor)
 
 
