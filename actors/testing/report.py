@@ -36,7 +36,7 @@ def report(
     sections: tuple[tuple[str, list[str]], ...] = (
         ("published", [_publication(each) for each in published]),
         ("dead letters", [f"{each.why.value}  {each.topic}  {each.error}" for each in letters]),
-        ("failures", [f"{each.actor.removeprefix(f'{HANDLERS_PATH}/')}  {each.topic or each.subscription}  {_said(each.error)}" for each in failures]),
+        ("failures", [_failure(each) for each in failures]),
         ("received and not acknowledged", list(unacked)),
     )
     if crashes:
@@ -51,6 +51,11 @@ def _section(title: str, entries: Sequence[str]) -> Iterable[str]:
         return
     yield f"{title}: {len(entries)}" + (f", the last {_SHOWN}:" if len(entries) > _SHOWN else "")
     yield from (f"  {entry[:_CHARS]}" for entry in entries[-_SHOWN:])
+
+
+def _failure(failed: HandlerFailed) -> str:
+    actor = failed.actor.removeprefix(f"{HANDLERS_PATH}/")
+    return f"{actor}  {failed.topic or failed.subscription}  {_said(failed.error)}"
 
 
 def _publication(published: Published) -> str:
