@@ -22,9 +22,11 @@ test *args:
 soak examples="10000":
     sh .ci/setup --tests && MODEL_EXAMPLES={{examples}} .venv/bin/python -m pytest tests/supervisor/test_model.py tests/supervisor/test_model_races.py
 
-# The fault table with so many messages for each fault; `just soak-faults 200000 -k "kill or RST"` for some of them.
+# The fault table with so many messages for each fault, and what came of it as a table; `just soak-faults 200000 -k "kill or RST"` for some of them.
 soak-faults messages="200000" *args:
-    sh .ci/setup --tests && FAULT_MESSAGES={{messages}} .venv/bin/python -m pytest tests/faults/test_fault_table.py {{args}}
+    sh .ci/setup --tests && mkdir -p var
+    FAULT_MESSAGES={{messages}} FAULT_RESULTS=var/soak-faults.jsonl TEST_PATIENCE_S=120 .venv/bin/python -m pytest -s tests/faults/test_fault_table.py {{args}}; \
+        code=$?; PYTHONPATH=tests .venv/bin/python -m support.fault_soak var/soak-faults.jsonl; exit $code
 
 # A service under so many hostile payloads, in virtual time; says what became of them, how long it took and what memory it cost.
 soak-fuzz payloads="1000000":
