@@ -46,11 +46,9 @@ async def test_it_may_break_at_any_moment_and_nothing_is_lost_and_the_tree_is_wh
 async def play_all(folder: Path, fault: Fault, failures: list[Exception]) -> None:
     """A fault's rows, and in the end its dead letters."""
     async with staged(folder, persistent=fault.persistent, heartbeat=fault.heartbeat) as stage:
-        began_at = trio.current_time()
         failure = await rounds(stage, fault) or wrong_letters(stage)
     failures += [failure] if failure else []
-    if MESSAGES:
-        tell(Measured(fault.name, stage.tally, stage.struck, trio.current_time() - began_at, told(failure)))
+    tell(stage, fault, failure)
 
 
 def wrong_letters(stage: Stage) -> Exception | None:
@@ -61,13 +59,12 @@ def wrong_letters(stage: Stage) -> Exception | None:
     return AssertionError(f"dead letters: {found}") if found.lost or found.invented or twice else None
 
 
-def told(failure: Exception | None) -> str:
-    """A failure in words, as far as a line of figures has room."""
-    return "" if failure is None else "; ".join([f"{failure!r:.1000}", *getattr(failure, "__notes__", ())])
-
-
-def tell(measured: Measured) -> None:
-    """The figures of a soak are its result."""
+def tell(stage: Stage, fault: Fault, failure: Exception | None = None) -> None:
+    """What a soak has measured so far: that is its result, also if somebody ends it before its time."""
+    if not MESSAGES:
+        return
+    words = "" if failure is None else "; ".join([f"{failure!r:.1000}", *getattr(failure, "__notes__", ())])
+    measured = Measured(fault.name, stage.tally, stage.struck, trio.current_time() - stage.began_at, words)
     print(f"\n{measured.line()}", flush=True)  # noqa: T201
     if RESULTS:
         measured.append_to(Path(RESULTS))
@@ -82,6 +79,7 @@ async def rounds(stage: Stage, fault: Fault) -> Exception | None:
             except (AssertionError, trio.TooSlowError) as error:
                 error.add_note(f"{fault.name}, {moment.name} ({moment.meaning}), after {stage.numbers_in_all} messages")
                 return error
+        tell(stage, fault)
     assert await stage.stop() == 0
     return None
 

@@ -71,6 +71,7 @@ class Stage:
     numbers_in_all: int = 0
     tally: Tally = attrs.field(factory=Tally)
     struck: int = 0
+    began_at: float = attrs.field(factory=trio.current_time)
     lasts_s: float = 0.0
     """How long the fault that strikes next lasts, at least, where a fault has a length."""
     pauses: bool = False
