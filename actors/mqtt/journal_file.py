@@ -23,8 +23,8 @@ from .store_files import StoreError, make_directory
 
 FILE_NAME: Final = "in-hand"
 SLOT_BYTES: Final = 4096
-MAX_SUSPECTS: Final = 63
-"""More are forgotten, the oldest first."""
+MAX_SUSPECTS: Final = 511
+"""More are forgotten, the oldest first. So many messages are in hand at a time only where `receive_maximum` is far above its default."""
 _HEADER: Final = b"messages in hand, one to a slot: [deaths before, attempt, subscription, message]. 1\n"
 _FREE: Final = b" "
 
@@ -118,7 +118,7 @@ def _begun(descriptor: int, content: bytes, aside: Path | None) -> JournalFile:
         suspects[suspect] = max(read.deaths, suspects.get(suspect, 0))
     kept = list(suspects.items())[-MAX_SUSPECTS:]
     lines = [_HEADER, *(_line(deaths, 0, suspect) for suspect, deaths in kept)]
-    lines += [_FREE] * (1 + MAX_SUSPECTS - len(lines))
+    lines += [_FREE] * (min(len(content) // SLOT_BYTES, 1 + MAX_SUSPECTS) - len(lines))  # what never was written is a hole in the file
     os.pwrite(descriptor, b"".join(line.ljust(SLOT_BYTES) for line in lines), 0)
     os.ftruncate(descriptor, (1 + MAX_SUSPECTS) * SLOT_BYTES)  # after that, none is in hand
     return JournalFile(found, dict(kept), aside, descriptor, {suspect: slot for slot, (suspect, _) in enumerate(kept, 1)})
