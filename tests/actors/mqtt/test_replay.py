@@ -17,11 +17,13 @@ from support.service import Seen, World, running
 from tars.actors import Context, Reject, Unavailable, subscribe
 from tars.actors.mqtt.dead_letter import DeadLetter, Outcome, Why
 from tars.actors.mqtt.events import ActorParked, DeadLettered, DeadLetterReplayed, HandlerUnavailable
+from tars.actors.mqtt.lanes import lane_of
 from tars.actors.mqtt.replay import ReplayPorts
 from tars.actors.mqtt.store_db import DATABASE_NAME, append, open_database
 from tars.actors.mqtt.store_letters import Found, Sought, find
 from tars.actors.mqtt.store_replays import Answer, ask, waiting
 from tars.actors.mqtt.store_view import changing, look
+from tars.supervisor import current
 
 T = TypeVar("T")
 
@@ -113,6 +115,29 @@ async def test_a_replay_goes_to_the_subscription_that_failed_and_to_no_other(tmp
     assert [("broken", 1)] * 2 == broken.seen.items
     assert (1, "handled", "in", f"{HANDLERS}broken", "m1") == (end.letter, end.outcome, end.topic, end.actor, end.message_id)
     assert [Outcome.HANDLED] == outcomes(tmp_path)
+
+
+async def test_of_an_actor_with_lanes_a_replay_goes_to_the_lane_of_its_key_and_its_letter_names_the_actor(tmp_path: Path) -> None:
+    seen, fails = Seen(), {"b"}
+
+    @subscribe("rooms/{room}")
+    async def gate(event: bytes, ctx: Context) -> None:
+        me = current()
+        seen.add((me.path if me is not None else "", ctx.params["room"], event))
+        if ctx.params["room"] in fails:
+            raise Reject("not yet")
+
+    async with service(tmp_path, gate, actors={"gate": {"concurrency": 8, "key": "{room}"}}) as world:
+        for room in "abc":
+            await world.deliver(f"rooms/{room}", b"x", message_id=room)
+        await world.settled()
+        fails.clear()
+        replay(tmp_path)
+        (end,) = await replayed(world, 1)
+
+    assert (f"{HANDLERS}gate", "handled") == (end.actor, end.outcome)
+    assert 2 == seen.count((f"{HANDLERS}gate/{lane_of('b', 8)}", "b", b"x"))
+    assert 4 == len(seen.items)
 
 
 async def test_a_handler_sees_the_message_as_it_came_and_that_it_comes_again(tmp_path: Path) -> None:
