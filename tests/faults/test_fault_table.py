@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
+import attrs
 import orjson
 import pytest
 import trio
@@ -132,9 +133,14 @@ def test_a_verdict_is_also_a_tally_of_what_was_lost_reordered_and_handled_twice(
     first, second, third, fourth = (("one0", seq) for seq in range(4))
     sent = (first, second, third, fourth)
     seen = Seen(sent, (), taken=(second, first, third, third), finished=(second, first, third, third), answered=(first, second, third))
+    tried = attrs.evolve(seen, finished=(second, first, third))
 
     assert Tally(4, 3, lost=2, reordered=1, twice=1) == judgement(seen, Permission(Twice.ONE_EACH)).tally
-    assert Tally(4, 3, lost=2, reordered=1, twice=1, not_permitted=1) == judgement(seen, Permission(Twice.NOTHING)).tally
+    for twice in (Twice.NOTHING, Twice.ATTEMPT):
+        assert Tally(4, 3, lost=2, reordered=1, twice=1, not_permitted=1) == judgement(seen, Permission(twice)).tally
+    assert Tally(4, 3, lost=2, reordered=1) == judgement(tried, Permission(Twice.ATTEMPT)).tally
+    assert Tally(4, 3, lost=2, reordered=1, twice=1, not_permitted=1) == judgement(tried, Permission(Twice.NOTHING)).tally
+    assert judgement(seen, Permission(Twice.ATTEMPT)).wrong != judgement(tried, Permission(Twice.ATTEMPT)).wrong
     assert Tally(6, 5, lost=3) == Tally(2, 2, lost=1) + Tally(4, 3, lost=2)
 
 

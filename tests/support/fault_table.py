@@ -68,7 +68,7 @@ class Elsewhere:
 
 _AT_WORK: Final = (IN_HAND, QUEUED, REPLY_QUEUED, BACKOFF, LINK_BACKOFF, IN_FLOW)
 _KILLED: Final[Mapping[Moment, Twice]] = MappingProxyType(dict.fromkeys(_AT_WORK, Twice.ONE_EACH))
-_CRASHED: Final[Mapping[Moment, Twice]] = MappingProxyType(dict.fromkeys(set(_AT_WORK) - {BACKOFF}, Twice.ONE_EACH))
+_CRASHED: Final[Mapping[Moment, Twice]] = MappingProxyType(dict.fromkeys(set(_AT_WORK) - {BACKOFF}, Twice.ATTEMPT))
 _NOT_DRAINED: Final[Mapping[Moment, Twice]] = MappingProxyType({LINK_BACKOFF: Twice.ONE_EACH})
 """Without a link nothing can be drained."""
 _NO_CONNECTION: Final[Mapping[Moment, str]] = MappingProxyType({LINK_BACKOFF: "there is no connection that could break"})

@@ -19,6 +19,7 @@ class Twice(enum.Enum):
     """What may be handled a second time. Attempts of the failure ladder do not count."""
 
     NOTHING = "nothing"
+    ATTEMPT = "nothing, but one message of each actor is tried again: it was in hand, and nobody had finished it"
     ONE_EACH = "one message of each actor: it was in hand, or the broker had not confirmed its answers"
 
 
@@ -74,10 +75,13 @@ def judgement(seen: Seen, permission: Permission) -> Judgement:
     """What became of them, and what of it is wrong."""
     to_finish = [number for number in seen.sent if number not in seen.rejected]
     taken, finished, answered = judge(seen.sent, seen.taken), judge(to_finish, seen.finished), judge(to_finish, seen.answered)
-    twice = {*_not_in(taken.duplicated, seen.again), *finished.duplicated}
-    permitted = _permitted(twice, permission)
+    again = set(_not_in(taken.duplicated, seen.again))
+    if permission.twice is Twice.ATTEMPT:
+        again -= _permitted(again.difference(finished.duplicated), permission)
+    twice = {*again, *finished.duplicated}
+    permitted = _permitted(twice, permission) if permission.twice is Twice.ONE_EACH else frozenset()
     found = [
-        _wrong("taken", attrs.evolve(taken, duplicated=_not_in(taken.duplicated, seen.again, permitted))),
+        _wrong("taken", attrs.evolve(taken, duplicated=tuple(number for number in taken.duplicated if number in again - permitted))),
         _wrong("finished", attrs.evolve(finished, duplicated=_not_in(finished.duplicated, permitted))),
         _wrong("answered", answered),
     ]
@@ -93,13 +97,13 @@ def judgement(seen: Seen, permission: Permission) -> Judgement:
     return Judgement([each for each in found if each], tally)
 
 
-def _permitted(twice: Collection[Number], permission: Permission) -> Collection[Number]:
+def _permitted(twice: Collection[Number], permission: Permission) -> frozenset[Number]:
     """Those of `twice` that are the only one of their actor."""
     if permission.twice is Twice.NOTHING:
-        return ()
+        return frozenset()
     actors = Counter(actor_of(number) for number in twice)
     known = twice if permission.unsettled is None else permission.unsettled
-    return [number for number in twice if number in known and actors[actor_of(number)] == 1]
+    return frozenset(number for number in twice if number in known and actors[actor_of(number)] == 1)
 
 
 def _not_in(numbers: Sequence[Number], *allowed: Collection[Number]) -> tuple[Number, ...]:
