@@ -14,6 +14,7 @@ import trio
 import typer
 
 from . import contenders, profiling, scenario
+from . import lanes as lane_runs
 from . import latency as waits
 from .child import ROOT, Cores, available_cores, cores
 from .contenders import Contender
@@ -105,6 +106,28 @@ def latency(
     (results / "latency.md").write_text(text, encoding="utf-8")
     typer.echo(text)
     raise typer.Exit(0 if len(found) == rounds * len(taking_part) * len(waits.RATES) else 1)
+
+
+@app.command()
+def lanes(
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long a measurement would take if lanes were ideal.")] = 3.0,
+    wait_ms: Annotated[list[float] | None, typer.Option(help="How long the handler waits; may stand more than once.")] = None,
+    results: Annotated[Path, typer.Option(help="Where the report goes.")] = RESULTS,
+) -> None:
+    """An actor whose handler waits, with 1 to 32 lanes; writes lanes.json, lanes.md and a picture."""
+    pinned, environment, waits_ms = _pinned(), dict(os.environ), wait_ms or lane_runs.WAITS_MS
+    tell = functools.partial(typer.echo, err=True)
+    found = trio.run(functools.partial(lane_runs.run, waits_ms, rounds, seconds, pinned, environment, tell))
+    text, rows_of_lanes = lane_runs.as_text(found), lane_runs.rows(found)
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "lanes.json").write_bytes(orjson.dumps([attrs.asdict(each) for each in found], option=orjson.OPT_INDENT_2) + b"\n")
+    (results / "lanes.md").write_text(text, encoding="utf-8")
+    from .plots import plot_lanes  # noqa: PLC0415 - the quick version does without matplotlib
+
+    plot_lanes(rows_of_lanes, results)
+    typer.echo(text)
+    raise typer.Exit(0 if len(found) == rounds * len(waits_ms) * len(lane_runs.CONCURRENCY) else 1)
 
 
 @app.command()

@@ -53,6 +53,14 @@ def answering_service(port: int, protocol: Protocol) -> str:
     return f'{_service(port, protocol)}\n[actors.answers]\nuse = "bench.consumers.tars_answers:Answers"\n'
 
 
+def waiting_service(port: int, concurrency: int, wait_s: float) -> str:
+    """For lanes: one actor that waits, its share of the window large enough for all of them, and nothing set aside as too slow."""
+    return (
+        f'{_service(port, "5")}\n[actors.waits]\nuse = "bench.consumers.tars_lanes:Waiter"\nmailbox = 128\noverflow = "block"\n'
+        f'concurrency = {concurrency}\nkey = "{{data.sensor}}"\nsettings = {{wait_s = {wait_s}}}\n'
+    )
+
+
 def _service(port: int, protocol: Protocol) -> str:
     return (
         'application = "tars.actors.service:application"\n\n'

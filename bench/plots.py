@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from .lanes import Row as LanesRow
 from .report import Row
 
 
@@ -35,3 +36,26 @@ def _bars(rows: Sequence[Row], scenario: str) -> Figure:
     axes.set_title(f"messages per CPU-second of the consumer, {scenario}")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def plot_lanes(rows: Sequence[LanesRow], folder: Path) -> Path:
+    """Write ``lanes.svg``: messages per second by the number of lanes, and the ideal, for each wait."""
+    mpl.rcParams["svg.hashsalt"] = "tars"
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for wait_ms in dict.fromkeys(row.wait_ms for row in rows):
+        of = [row for row in rows if row.wait_ms == wait_ms]
+        lanes, medians = [row.concurrency for row in of], [row.per_s.median for row in of]
+        whiskers = [[row.per_s.median - row.per_s.low for row in of], [row.per_s.high - row.per_s.median for row in of]]
+        (line, *_) = axes.errorbar(lanes, medians, yerr=whiskers, marker="o", capsize=3, label=f"{wait_ms:g} ms")
+        axes.plot(lanes, [medians[0] / lanes[0] * each for each in lanes], "--", color=line.get_color(), alpha=0.5, label="ideal")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=10)
+    axes.set_xticks([row.concurrency for row in rows], [str(row.concurrency) for row in rows])
+    axes.set_xlabel("lanes")
+    axes.set_title("messages per second of an actor whose handler waits")
+    axes.legend()
+    axes.spines[["top", "right"]].set_visible(False)
+    path = folder / "lanes.svg"
+    figure.savefig(path, metadata={"Date": None})
+    return path

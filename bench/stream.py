@@ -16,6 +16,8 @@ from .packets import Protocol, publish
 
 REPEAT_EVERY: Final = 100
 REPEAT_BACK: Final = 50
+SENSORS: Final = 1000
+"""Messages come from so many in turn."""
 PROBE_EVERY: Final = 64
 """At QoS 0 one message in so many goes at QoS 1: its PUBACK says how far the consumer is."""
 PROBES_AHEAD: Final = 16
@@ -48,6 +50,11 @@ def message(number: int, *, qos: int) -> Message:
     return _message(number - REPEAT_BACK if is_repetition(number) else number, last=None, qos=qos)
 
 
+def sensor(number: int) -> str:
+    """The name of a sensor, 0..`SENSORS` - 1."""
+    return f"sensor-{number}"
+
+
 def is_repetition(number: int) -> bool:
     """Is this number a duplicate of the one `REPEAT_BACK` before it?"""
     return number % REPEAT_EVERY == REPEAT_EVERY - 1
@@ -61,7 +68,7 @@ def _message(number: int, *, last: int | None, qos: int) -> Message:
         "ts": 1_700_000_000 + number / 1000,
         "source": "feeder",
         "data": {
-            "sensor": f"sensor-{number % 1000}",
+            "sensor": sensor(number % SENSORS),
             "value": number / 7,
             "unit": "degrees",
             "seq": number,
