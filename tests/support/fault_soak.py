@@ -24,15 +24,14 @@ REPOSITORY: Final = Path(__file__).parents[2]
 _CPU_FACTS: Final = Path("/proc/cpuinfo")
 _HEAD: Final = (
     "fault",
+    "strikes",
     "messages",
     "answers",
-    "strikes",
     "lost",
     "out of order",
     "handled twice",
     "of these permitted",
     "answered twice",
-    "minutes",
     "commit",
 )
 
@@ -81,24 +80,24 @@ def _cpu_facts() -> list[str]:
 
 
 def table(lines: list[bytes]) -> str:
-    """The newest record of each fault as a row of Markdown, in the order of the file."""
+    """The newest record of each fault as a row of Markdown, in the order of the file; below it where they were measured."""
     newest = {record["fault"]: record for record in map(orjson.loads, lines)}
-    rows = [_HEAD, ("---", *("---:" for _ in _HEAD[1:-1]), "---"), *map(_row, newest.values())]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    rows = [_HEAD, ("---", *("--:" for _ in _HEAD[1:-1]), "---"), *map(_row, newest.values())]
+    places = dict.fromkeys(f"{record['machine']}; Python {record['python']}; {record['broker']}" for record in newest.values())
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", *places])
 
 
 def _row(record: dict[str, Any]) -> tuple[str, ...]:
     tally = Tally(**record["tally"])
     numbers = (
+        record["strikes"],
         tally.messages,
         tally.answers,
-        record["strikes"],
         tally.lost,
         tally.reordered,
         tally.twice,
         tally.twice - tally.not_permitted,
         tally.answered_twice,
-        round(record["took_s"] / 60),
     )
     name = f"{record['fault']} (FAILED)" if record["failed"] else record["fault"]
     return (name, *map(str, numbers), record["commit"])
