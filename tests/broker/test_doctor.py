@@ -1,12 +1,14 @@
-"""``tars doctor`` on a real broker, and what it makes of what it finds."""
+"""``tars doctor`` on real brokers. What it makes of what it finds is in actors/test_doctor.py."""
 
 from __future__ import annotations
 
 import functools
+import re
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import attrs
 import orjson
 import pytest
 import trio
@@ -15,29 +17,19 @@ from typer.testing import CliRunner
 
 from support.broker import Mosquitto, free_port
 from support.peer import Peer
-from tars.actors.commands.doctor import QUEUE, WINDOW, doctor
-from tars.actors.commands.doctor_verdicts import Findings, Grade, is_fit, verdicts
+from tars.actors.commands.doctor import doctor
+from tars.actors.commands.doctor_probes import QUEUE
+from tars.actors.contracts import encode
+from tars.actors.contracts.health import HeartbeatPayload
 from tars.actors.mqtt.embedded import embedded_broker
-
-WELL = Findings(
-    protocol="5",
-    shared=True,
-    window=5,
-    outstanding=5,
-    retained=True,
-    session_kept=True,
-    queue_sent=2000,
-    queued=2000,
-    in_order=True,
-    round_trips_s=[0.001] * 100,
-)
+from tars.actors.testing import event
 
 
-async def run(*arguments: str) -> tuple[int, str]:
+async def run(*arguments: str, listen_s: float = 0) -> tuple[int, str]:
     """Its exit code and what it said, called beside the test as a shell would."""
     app = typer.Typer()
     app.command()(doctor)
-    result = await trio.to_thread.run_sync(functools.partial(CliRunner().invoke, app, list(arguments)))
+    result = await trio.to_thread.run_sync(functools.partial(CliRunner().invoke, app, [*arguments, "--listen", str(listen_s)]))
     return result.exit_code, result.output
 
 
@@ -70,7 +62,61 @@ async def test_it_finds_the_limit_of_a_queue_and_says_it_in_words() -> None:
     (line,) = [line for line in said.splitlines() if "queue:" in line]
     assert 0 == code
     assert line.startswith("limit  queue: ")
-    assert f"of {QUEUE} messages kept" in line
+    assert f" 100 of {QUEUE} messages kept" in line
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_what_a_broker_is_told_not_to_do_it_finds(protocol: str) -> None:
+    async with Mosquitto(("allow_anonymous true", "retain_available false", "max_packet_size 2000")) as broker:
+        code, said = await run(f"mqtt://127.0.0.1:{broker.port}", "--json", "--protocol", protocol)
+    found = grades(orjson.loads(said))
+
+    assert (1, "bad") == (code, found["retained messages"])
+    assert ("limit" if protocol == "5" else "good") == found["packet size"]
+    assert {"good"} == {found[what] for what in ("sessions", "shared subscriptions")}
+
+
+async def test_it_says_what_came_of_its_receive_maximum_and_of_the_expiry_of_a_session() -> None:
+    async with Mosquitto() as broker:
+        _, said = await run(f"mqtt://127.0.0.1:{broker.port}", "--json")
+    found = {verdict["what"]: verdict["found"] for verdict in orjson.loads(said)["verdicts"]}
+
+    assert "kept to" == found["session expiry"]
+    assert re.fullmatch(r"kept to|\d+ unacknowledged at a time, 5 asked for", found["Receive Maximum"])  # 2.0.11 sends 21
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (("allow_anonymous true", "max_qos 0"), "the broker takes no QoS 1"),
+        (("allow_anonymous true", "acl_file {acl}"), "let this user publish and subscribe to tars/doctor/#"),
+    ],
+)
+async def test_where_nothing_can_be_probed_it_says_in_one_line_why(tmp_path: Path, lines: Sequence[str], told: str) -> None:
+    acl = tmp_path / "acl"
+    acl.write_text("topic readwrite other/#\n")
+    async with Mosquitto([line.format(acl=acl) for line in lines]) as broker:
+        code, said = await run(f"mqtt://127.0.0.1:{broker.port}")
+
+    assert (1, 1) == (code, len(said.splitlines()))
+    assert told in said
+
+
+async def test_it_compares_its_clock_with_those_of_the_services_it_hears() -> None:
+    async with Mosquitto() as broker, Peer(broker.port) as peer, trio.open_nursery() as nursery:
+        await peer.publish("system/health/old", event("health.status", {"ok": True, "event": "ready"}), retain=True)
+        await peer.subscribe("tars/doctor/+/trip")
+
+        async def beat() -> None:
+            await peer.received(1)  # it listens by now
+            await peer.publish("system/keepalive/robot7", encode(HeartbeatPayload(timestamp=time.time() + 100)))
+
+        nursery.start_soon(beat)
+        code, said = await run(f"mqtt://127.0.0.1:{broker.port}", "--json", listen_s=2)
+    (clocks,) = [verdict for verdict in orjson.loads(said)["verdicts"] if verdict["what"] == "clocks"]
+
+    assert (0, "limit") == (code, clocks["grade"])
+    assert re.fullmatch(r"robot7 is (99|100)\.\d s ahead", clocks["found"])
 
 
 async def test_it_says_no_to_the_embedded_broker_which_forgets_sessions_and_delivers_nothing_to_shared_subscriptions() -> None:
@@ -84,40 +130,10 @@ async def test_it_says_no_to_the_embedded_broker_which_forgets_sessions_and_deli
     assert 1 == code
     assert {"bad"} == {found[what] for what in ("sessions", "queue", "shared subscriptions")}
     assert ("limit", "good") == (found["MQTT 5"], found["retained messages"])
+    assert {"limit"} == {found[what] for what in ("session expiry", "Receive Maximum")}  # MQTT 3.1.1 has neither
 
 
 async def test_a_broker_that_is_not_there_is_one_line_and_exit_code_1() -> None:
     code, _ = await run(f"mqtt://127.0.0.1:{free_port()}")
 
     assert 1 == code
-
-
-@pytest.mark.parametrize(
-    ("change", "what", "grade"),
-    [
-        ({}, "MQTT 5", Grade.GOOD),
-        ({"protocol": "3.1.1"}, "MQTT 5", Grade.LIMIT),
-        ({"protocol": "3.1.1"}, "Receive Maximum", Grade.LIMIT),
-        ({"session_kept": False}, "sessions", Grade.BAD),
-        ({"queued": 1000}, "queue", Grade.LIMIT),
-        ({"queued": 0}, "queue", Grade.BAD),
-        ({"in_order": False}, "queue", Grade.BAD),
-        ({"outstanding": WINDOW + 1}, "Receive Maximum", Grade.LIMIT),
-        ({"shared": False}, "shared subscriptions", Grade.BAD),
-        ({"retained": False}, "retained messages", Grade.BAD),
-        ({"max_packet_bytes": 2000}, "packet size", Grade.LIMIT),
-        ({"round_trips_s": [0.001] * 90 + [0.5] * 10}, "round trip", Grade.LIMIT),
-    ],
-)
-def test_each_finding_has_its_grade_and_says_what_it_means(change: dict[str, Any], what: str, grade: Grade) -> None:
-    report = verdicts(attrs.evolve(WELL, **change))
-    (verdict,) = [each for each in report if each.what == what]
-
-    assert grade is verdict.grade
-    assert (grade is not Grade.BAD) is is_fit(report)
-    assert all(sentences_end(each.means) for each in report)
-
-
-def sentences_end(text: str) -> bool:
-    words: Sequence[str] = text.split()
-    return len(words) > 3 and text.endswith(".")
