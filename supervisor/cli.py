@@ -1,8 +1,6 @@
-"""The command line: ``tars run``, ``check``, ``logs``, and what installed packages add. Exit code 2: the config, or the call, is wrong.
+"""``tars``: where the command line begins. ``tars run CONFIG`` starts at once; every other call goes through `commands`.
 
-A package adds a command by an entry point of the group ``tars.commands``: its name, and the function (or, for several
-under one word, the `Typer`) it is made of.
-It is imported only when it is called, or listed.
+Law: a service that starts imports no command, and not the library they are made with.
 """
 
 from __future__ import annotations
@@ -10,103 +8,16 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, NoReturn, TextIO, TypeAlias
+from typing import NoReturn
 
-import orjson
-import typer
-
-from .application import Plan, branch, next_start, outline, plan, replan
-from .config import ConfigError
-from .log import configure
-from .log_command import logs
-from .process import BAD_CONFIG
-from .process import run as run_process
-from .reload import Wanted, hangups_later
-from .spec import SupervisorSpec
-from .terminal import Terminal, ending_quietly, silence
-
-COMMANDS: Final = "tars.commands"
-"""The group of entry points that are commands."""
-
-_HELP: Final = "Run actor-supervised services, and look into them. `tars COMMAND --help` shows examples."
-
-ConfigPath: TypeAlias = Annotated[Path, typer.Argument(metavar="CONFIG", help="The service's TOML file.", show_default=False)]
+from .reload import hangups_later
+from .run_command import run_config
+from .streams import INTERRUPTED
 
 
-def run(config: ConfigPath) -> None:
-    """Run the service until SIGTERM or Ctrl-C drains it; a second one ends it at once. SIGHUP reads the config again.
-
-    \b
-    tars run config/router.toml
-    MQTT_URL=mqtt://broker LOG_LEVEL=debug tars run config/router.toml
-
-    Exit code 0: stopped cleanly; 1: gave up, refused, or did not stop in time; 2: bad config.
-    """  # noqa: D301 - typer's word for "leave these lines as they are"
-    planned = _plan(config)
-    try:
-        configure(planned.log, sys.stdout)
-    except OSError as error:
-        _refuse(f"{config}: log.file: cannot be opened: {error.filename or planned.log.file}: {error.strerror}")
-    code = run_process(
-        planned.spec,
-        stop_deadline_s=planned.stop_deadline_s,
-        reload=lambda running: _reload(planned, running, config),
-    )
-    _let_go_of(sys.stdout)
-    raise typer.Exit(code)
-
-
-def check(config: ConfigPath, *, as_json: Annotated[bool, typer.Option("--json", help="The same for programs.")] = False) -> None:
-    """Read the config, print the tree that would run and every setting with where it came from; start nothing.
-
-    \b
-    tars check service.toml
-    MQTT_URL=mqtt://broker tars check service.toml | grep environment
-
-    A setting is from the file, from an environment variable, or the default. Secrets are masked. Exit code 2: bad config.
-    """  # noqa: D301 - typer's word for "leave these lines as they are"
-    planned = _plan(config)
-    to = Terminal.of(sys.stdout, os.environ)
-    with ending_quietly():
-        if as_json:
-            known = {each.key: {"value": each.value, "from": each.source.kind, "name": each.source.name} for each in planned.settings}
-            to.print(orjson.dumps({"application": planned.application, "tree": branch(planned.spec), "settings": known}).decode())
-            return
-        for line in outline(planned.spec):
-            to.print(line)
-        to.print()
-        to.table(("setting", "value", "from"), [(each.key, each.text, each.origin) for each in planned.settings])
-
-
-def _plan(config: Path) -> Plan:
-    try:
-        return plan(config, os.environ)
-    except ConfigError as error:
-        _refuse(str(error))
-
-
-def _reload(first: Plan, running: SupervisorSpec, config: Path) -> Wanted:
-    now = replan(running, config, os.environ)
-    return Wanted(now.spec, now.stop_deadline_s, next_start(first, now))
-
-
-def _let_go_of(stream: TextIO) -> None:
-    """A reader that has gone must not change the exit code: the interpreter's last flush would make it 120."""
-    try:
-        stream.flush()
-    except OSError:
-        silence(stream)
-
-
-def _refuse(report: str) -> NoReturn:
-    typer.echo(report, err=True)
-    raise typer.Exit(BAD_CONFIG)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command; ends with SystemExit. Applications and actors are also found in the current folder."""
     if sys.stdout is None:  # closed by whoever started us (`>&-`): what is printed goes nowhere
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open to the end
@@ -115,28 +26,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.path.insert(0, here)
     given = sys.argv[1:] if arguments is None else list(arguments)
     with hangups_later() if given[:1] == ["run"] else contextlib.nullcontext():
-        commands(given, entry_points(group=COMMANDS))(args=given, prog_name="tars")
+        sys.exit(_run(given[1]) if _is_plain_run(given) else _command(given))
 
 
-def commands(arguments: Sequence[str], added: Iterable[EntryPoint]) -> typer.Typer:
-    """The command line for these arguments: ours, and of those `added` the one that is called, or all when none is.
+def _is_plain_run(given: Sequence[str]) -> bool:
+    """Just a file: no option, nothing missing, nothing too many."""
+    return len(given) == 2 and given[0] == "run" and not given[1].startswith("-")
 
-    One that cannot be loaded is told on the standard error, and is not there.
-    """
-    app = typer.Typer(name="tars", no_args_is_help=True, pretty_exceptions_enable=False, help=_HELP)
-    for ours in (run, check, logs):
-        app.command()(ours)
-    called = next(iter(arguments), "")
-    if called in {"run", "check", "logs"}:
-        return app
-    known = sorted(added, key=lambda each: each.name)
-    for each in [each for each in known if each.name == called] or known:
-        try:
-            loaded = each.load()
-            if isinstance(loaded, typer.Typer):
-                app.add_typer(loaded, name=each.name)  # several, under one word
-            else:
-                app.command(each.name)(loaded)
-        except (ImportError, AttributeError) as error:
-            typer.echo(f"tars: the command {each.name} cannot be loaded: {error}", err=True)
-    return app
+
+def _run(config: str) -> int:
+    try:
+        return run_config(Path(config))
+    except KeyboardInterrupt:  # before the tree was there to be stopped
+        return INTERRUPTED
+
+
+def _command(given: Sequence[str]) -> NoReturn:
+    from .commands import call  # noqa: PLC0415 - a service that runs needs neither the commands nor what they are made with
+
+    call(given)

@@ -25,7 +25,7 @@ import structlog
 from .incarnation import current
 from .redact import redact
 from .render import Level, error_values, event_logger, plain, render
-from .terminal import in_colours
+from .streams import in_colours
 
 __all__ = ["Log", "LogSettings", "configure", "event_logger", "render"]
 

@@ -6,7 +6,6 @@ terminal: what does not print is shown escaped.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,13 +16,13 @@ from typing import Final, Literal, NoReturn, TextIO, TypeAlias
 import attrs
 import typer
 
+from .streams import INTERRUPTED, in_colours, silence
+
 Style: TypeAlias = Literal["plain", "dim", "bold", "red", "green", "yellow", "cyan", "bold red"]
 
 _CODES: Final[Mapping[str, str]] = MappingProxyType(
     {"dim": "2", "bold": "1", "red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold red": "1;31"}
 )
-INTERRUPTED: Final = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 
 @attrs.frozen
@@ -60,11 +59,6 @@ class Terminal:
             self.print(self.paint(line, "bold" if number == 0 else "plain"))
 
 
-def in_colours(environ: Mapping[str, str]) -> bool:
-    """May a terminal in this environment be sent colours?"""
-    return "NO_COLOR" not in environ and environ.get("TERM") != "dumb"
-
-
 def printable(text: str) -> str:
     """`text` on one line, with what does not print escaped."""
     return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
@@ -94,8 +88,3 @@ def ending_quietly() -> Iterator[None]:
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
-
-
-def silence(stream: TextIO) -> None:
-    """Let what `stream` still holds go nowhere: the interpreter's last flush would make the exit code 120."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -28,7 +28,8 @@ from tars.actors.service_config import read_service_config
 from tars.actors.url import UrlError, parse_mqtt_url
 from tars.supervisor import Config, ConfigError
 from tars.supervisor.restart import leaves
-from tars.supervisor.terminal import INTERRUPTED, refuse
+from tars.supervisor.streams import INTERRUPTED
+from tars.supervisor.terminal import refuse
 
 T = TypeVar("T")
 Protocol: TypeAlias = Literal["auto", "5", "3.1.1"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tars.supervisor.cli import COMMANDS, commands
+from tars.supervisor.commands import COMMANDS, commands
 
 GOOD = EntryPoint("fine", "pathlib:Path.cwd", COMMANDS)
 BROKEN = EntryPoint("broken", "no_such_module_at_all:x", COMMANDS)
