@@ -123,10 +123,10 @@ def lanes(
     results.mkdir(parents=True, exist_ok=True)
     (results / "lanes.json").write_bytes(orjson.dumps([attrs.asdict(each) for each in found], option=orjson.OPT_INDENT_2) + b"\n")
     (results / "lanes.md").write_text(text, encoding="utf-8")
+    typer.echo(text)
     from .plots import plot_lanes  # noqa: PLC0415 - the quick version does without matplotlib
 
     plot_lanes(rows_of_lanes, results)
-    typer.echo(text)
     raise typer.Exit(0 if len(found) == rounds * len(waits_ms) * len(lane_runs.CONCURRENCY) else 1)
 
 

@@ -93,9 +93,10 @@ def test_check_shows_where_a_setting_comes_from_as_the_page_says(folder: Path) -
 
 def test_the_options_are_all_there_are_with_their_defaults() -> None:
     table = tomllib.loads(FILES["options.toml"])["actors"]["thermostat"]
-    defaults = {each.name: each.default for each in attrs.fields(ActorSettings) if each.name not in {"use", "topics", "settings"}}
+    defaults = {each.name: each.default for each in attrs.fields(ActorSettings) if each.name not in {"use", "key", "topics", "settings"}}
 
     assert {**defaults, "overflow": "dead_letter"} == {key: table[key] for key in table if key in defaults}
+    assert re.search(r"^# key = ", FILES["options.toml"], re.MULTILINE)  # by default there is none, which TOML cannot say
     assert {each.value for each in Overflow} == set(re.findall(r'"(\w+)"', re.findall(r"^overflow = .*$", TEXT, re.MULTILINE)[0]))
 
 

@@ -331,9 +331,7 @@ async def test_each_lane_has_its_own_note_in_the_crash_journal(_virtual: MockClo
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 4), (4, 1), (4, 8), (8, 3)])
-async def test_a_reload_gives_an_actor_other_lanes_and_what_waits_is_dealt_out_to_them(
-    _virtual: MockClock, before: int, after: int
-) -> None:
+async def test_a_reload_gives_an_actor_other_lanes_and_deals_out_to_them_what_waits(_virtual: MockClock, before: int, after: int) -> None:
     work = Work()
     actor, keys = work.actor(), keys_in(8, lane_of)
     async with running(actor, actors=lanes(before)) as world:
