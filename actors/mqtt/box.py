@@ -11,6 +11,7 @@ from tars.supervisor import Mailbox, Overflow
 
 from .in_flight import Work
 from .ledger import Ledger
+from .pace import Pace
 from .retained import LastRetained
 from .subscription import Subscription
 
@@ -36,8 +37,7 @@ class ActorBox:
     busy_since: float | None = None  # the actor works on one message since then (trio time)
     without_filter: bool = False  # the broker refused it one of its subscriptions: see permission
     _excused: bool = attrs.field(default=False, init=False)
-    _progress: tuple[float, int] | None = attrs.field(default=None, init=False)  # when we last saw some, messages done by then
-    _slow: bool = attrs.field(default=False, init=False)  # it overflowed, and has not done its share in time since: no new grace
+    _pace: Pace = attrs.field(factory=Pace, init=False)
 
     @property
     def parked(self) -> bool:
@@ -57,23 +57,23 @@ class ActorBox:
         """When what is over the share becomes overflow (trio time); None while nothing can, or under `BLOCK`.
 
         Only a slow actor overflows: one that has worked on one message for `overflow_after_s`, or has finished fewer
-        than its share in that time. While it is `crowded` (messages still pour in before it, and take the time it
-        would need) only the first counts: a burst is no event. Measured with Mosquitto 2.0.11, which sends all it has
+        than its share in that time. Time in which it is `crowded` (messages pour in before it, and take the time it
+        would need) does not count for the second: a burst is no event. Measured with Mosquitto 2.0.11, which sends all it has
         whatever the Receive Maximum: by the age of the mailbox's head alone, a burst of 2 000 condemned 241 messages of an
         actor doing 1 400 a second, and on a starved machine one of 5 000 condemned 4 911.
+
+        Each call is a look at the actor's pace, and is remembered.
         """
         inside = self.mailbox.statistics()
         if inside.oldest_since is None or self._excused:
-            self._progress = None
+            self._pace.begin_anew()
             return None
-        if self._progress is None or (crowded and not self._slow):
-            self._progress, self._slow = (now, inside.done), False
-        elif inside.done - self._progress[1] >= self.share:
-            self._slow = self._slow and now - self._progress[0] > self.overflow_after_s
-            self._progress = (now - self.overflow_after_s if self._slow else now, inside.done)
+        since = self._pace.look(now, inside.done, share=self.share, within_s=self.overflow_after_s, crowded=crowded)
         if self.overflow is Overflow.BLOCK or inside.queued <= self.share:
             return None
-        slow_since = self._progress[0] if self.busy_since is None else min(self._progress[0], self.busy_since)
-        at = max(slow_since, inside.oldest_since) + self.overflow_after_s
-        self._slow = self._slow or at <= now
+        if self.busy_since is not None:
+            since = min(since, self.busy_since)
+        at = max(since, inside.oldest_since) + self.overflow_after_s
+        if at <= now:
+            self._pace.too_slow()
         return at

@@ -102,6 +102,64 @@ async def test_a_burst_condemns_nobody_while_messages_still_pour_in(_virtual: Mo
             await it.until(tenth / 10)
 
 
+async def test_a_crowd_that_comes_and_goes_takes_no_time_from_an_actor_that_is_slow_by_itself(_virtual: MockClock) -> None:
+    async with desk() as it:
+        at = []
+        for fifth in range(1, 6):
+            it.receives(10)
+            at += [it.overflows_at(crowded=True), it.overflows_at()]
+            await it.until(fifth / 5)
+
+        assert [1.0] * 10 == at
+
+
+async def test_a_crowd_that_never_ends_is_forgiven_ten_times_the_patience_and_no_more(_virtual: MockClock) -> None:
+    async with desk() as it:
+        tenth = 0
+        it.receives(3)
+        while (it.overflows_at(crowded=True) or 0.0) > tenth / 10:
+            tenth += 1
+            await it.until(tenth / 10)
+
+        assert 11.0 == tenth / 10
+
+
+async def test_each_share_that_is_done_begins_a_new_forgiveness(_virtual: MockClock) -> None:
+    async with desk() as it:
+        at = 0.0
+        for tenth in range(1, 200):
+            it.receives(3)
+            at = it.overflows_at(crowded=True) or 0.0
+            if tenth % 90 == 0:
+                it.handles(2)
+            await it.until(tenth / 10)
+
+        assert 19.8 + 1.0 == pytest.approx(at)
+
+
+async def test_one_that_overflowed_is_given_no_grace_before_it_has_done_a_share_in_time_and_then_it_is(_virtual: MockClock) -> None:
+    async with desk() as it:
+        it.receives(100)
+        it.overflows_at()
+        await it.until(2.0)
+
+        assert 1.0 == it.overflows_at()
+        it.handles(2)  # in 2 seconds
+        it.receives(1)
+        at = it.overflows_at(crowded=True)
+
+        assert at is not None
+        assert at <= 2.0
+        await it.until(2.5)
+        it.handles(2)  # in half a one
+        await it.until(3.0)
+
+        assert 4.0 == it.overflows_at(crowded=True)
+        await it.until(3.5)
+
+        assert 4.5 == it.overflows_at(crowded=True)
+
+
 async def test_after_the_crowd_an_actor_has_a_second_of_its_own(_virtual: MockClock) -> None:
     async with desk() as it:
         it.receives(100)
