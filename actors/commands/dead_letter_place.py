@@ -40,13 +40,16 @@ def sought_by(
             validate_filter(each)
         except TopicError as error:
             give_up(command, f"--topic: {error}", WRONG_CALL)
+    first, last = _moment(command, "--since", since), _moment(command, "--until", until)
+    if first is not None and last is not None and last < first:
+        give_up(command, f"--until {until} is before --since {since}", WRONG_CALL)
     return Sought(
         ids=tuple(_range(command, each) for each in ids or ()),
         actors=tuple(actors or ()),
         topics=tuple(topics or ()),
         reasons=tuple(reasons or ()),
-        since=_moment(command, "--since", since),
-        until=_moment(command, "--until", until),
+        since=first,
+        until=last,
         limit=limit,
     )
 
@@ -65,7 +68,10 @@ def _range(command: str, named: str) -> tuple[int, int]:
     if found is None:
         give_up(command, f'an id is a number, or two such as 17-20; found "{named}"', WRONG_CALL)
     first = int(found[1])
-    return first, int(found[2] or first)
+    last = int(found[2] or first)
+    if last < first:
+        give_up(command, f'ids go up: {last}-{first}, not "{named}"', WRONG_CALL)
+    return first, last
 
 
 def _moment(command: str, option: str, named: str) -> float | None:

@@ -136,6 +136,8 @@ def test_filters_say_which_are_meant(
         (("list", "--topic", "a/#/b"), "list: --topic: "),
         (("list", "--since", "soon"), 'list: --since: expected "10m"'),
         (("show", "first"), 'show: an id is a number, or two such as 17-20; found "first"'),
+        (("list", "20-17"), 'list: ids go up: 17-20, not "20-17"'),
+        (("list", "--since", "1m", "--until", "10m"), "list: --until 10m is before --since 1m"),
         (("replay",), "replay: say which: ids, a filter such as --actor, or --all"),
         (("replay", "--all", "17"), "replay: --all goes without ids and filters"),
         (("purge",), "purge: say which: ids, a filter such as --actor, or --all"),
