@@ -54,6 +54,13 @@ class Custody(Generic[T]):
         self.in_hand.update(dict.fromkeys(taken))
         return taken
 
+    def receive_one(self) -> Taken[T] | None:
+        """The next message, if there is one."""
+        for taken in self._take(1):
+            self.in_hand[taken] = None
+            return taken
+        return None
+
     def begin(self, taken: Taken[T]) -> None:
         """Work on `taken` starts now: if it comes back undone, that was an attempt."""
         taken.begun = True

@@ -15,7 +15,7 @@ from tars.supervisor import Mailbox
 
 from .dead_letter import Why
 from .in_flight import Delivery, InFlight
-from .keys import MESSAGE_ID, bounded, is_unique, key_of, property_of
+from .keys import MESSAGE_ID, bounded, identity_of, property_of, unique_key
 from .letters import Letters
 from .sequence import MARK, Sequences
 from .window import DoneWindow
@@ -58,13 +58,13 @@ async def dedup(ports: DedupPorts, *, task_status: trio.TaskStatus[None]) -> Non
 
 def _admit(ports: DedupPorts, delivery: Delivery, now: float) -> bool:
     inbound = delivery.inbound
-    key = key_of(delivery)
-    delivery.message_id = bounded(property_of(inbound.user_properties, MESSAGE_ID)) or key
+    identity = identity_of(delivery)
+    key = identity or unique_key(delivery)
+    delivery.message_id = (inbound.user_properties and bounded(property_of(inbound.user_properties, MESSAGE_ID))) or key
     if inbound.retain:  # state shown to a new subscription: it must get through, however often it was seen
         delivery.recorded = False
         return ports.table.admit(delivery, f"{key}|retained#{delivery.serial}", ())
-    if is_unique(delivery, key):
-        delivery.recorded = False
+    delivery.lasting = delivery.recorded = identity is not None
     if not ports.table.admit(delivery, key, ports.window.finished(key, now)):
         return False
     if MARK in inbound.payload and not delivery.already_done:

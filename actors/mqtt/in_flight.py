@@ -32,6 +32,7 @@ class Delivery:
     inbound: Inbound
     serial: int
     key: str = ""
+    lasting: bool = False  # another process would give it the same key
     message_id: str = ""
     tokens: list[tuple[int, int]] = attrs.field(factory=list)
     already_done: frozenset[str] = frozenset()  # subscriptions that finished it before, by the dedup window
@@ -110,7 +111,8 @@ class InFlight:
     def again(self, inbound: Inbound, key: str, message_id: str, on_settled: Callable[[Delivery], None]) -> Delivery:
         """Enter a message that no connection brought: a dead letter that is replayed. Dedup neither stops nor records it."""
         self._serial += 1
-        delivery = Delivery(inbound, self._serial, key, message_id, admitted=True, recorded=False, on_settled=on_settled)
+        lasting = not inbound.retain
+        delivery = Delivery(inbound, self._serial, key, lasting, message_id, admitted=True, recorded=False, on_settled=on_settled)
         self.qos0 += inbound.qos == 0
         self._live.add(delivery)
         return delivery

@@ -16,7 +16,7 @@ import trio
 
 from .in_flight import Delivery, Work
 from .journal_file import JournalFile, Suspect
-from .keys import bounded, is_lasting
+from .keys import bounded
 from .pulse import Pulse
 
 MAX_DEATHS: Final = 2
@@ -29,7 +29,7 @@ OnState: TypeAlias = Callable[[str | None], None]
 
 def known_by(delivery: Delivery) -> str:
     """What tells the message in another process: its key, or where it has none its topic and a digest of its payload."""
-    if is_lasting(delivery):
+    if delivery.lasting:
         return delivery.key
     inbound = delivery.inbound
     return bounded(f"{inbound.topic}|~{hashlib.blake2b(inbound.payload, digest_size=16).hexdigest()}")
@@ -66,14 +66,26 @@ class Journal:
 
     def begin(self, actor: str, work: Work, attempt: int) -> None:
         """The author's code is about to run."""
-        if self._file is not None:
-            place = self._places.setdefault(actor, len(self._places))
-            self._try(self._file.note, place, self.deaths(work), attempt, (work.subscription.id, known_by(work.delivery)))
+        if self._file is None:
+            return
+        place = self._places.get(actor)
+        if place is None:
+            place = self._places[actor] = len(self._places)
+        try:
+            self._file.note(place, self.deaths(work), attempt, (work.subscription.id, known_by(work.delivery)))
+        except OSError as error:  # a full disk: messages are handled all the same
+            if self._works:
+                self._works = False
+                self.on_state(f"the crash journal cannot be written: {error.strerror}")
+            return
+        if not self._works:
+            self._works = True
+            self.on_state(None)
 
     def end(self, actor: str) -> None:
         """It has come back."""
         if self._file is not None and actor in self._places:
-            self._try(self._file.clear, self._places[actor])
+            self._file.clear(self._places[actor])
         if self._turn == actor:
             self._turn = None
             self._turned.beat()
@@ -86,16 +98,4 @@ class Journal:
         for subscription in delivery.succeeded if delivery.inbound.retain else delivery.given:
             suspect = (subscription, known_by(delivery))
             if self.suspects.pop(suspect, None) is not None and self._file is not None:
-                self._try(self._file.forget, suspect)
-
-    def _try(self, write: Callable[..., None], *arguments: object) -> None:
-        try:
-            write(*arguments)
-        except OSError as error:  # a full disk: messages are handled all the same
-            if self._works:
-                self._works = False
-                self.on_state(f"the crash journal cannot be written: {error.strerror}")
-            return
-        if not self._works:
-            self._works = True
-            self.on_state(None)
+                self._file.forget(suspect)

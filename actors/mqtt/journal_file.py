@@ -1,8 +1,10 @@
 """The crash journal's file: which message each actor has in hand, for whoever comes after a death of the process. Blocking.
 
 One slot of `SLOT_BYTES` for each message, a line of JSON that `cat` can show; first a header, then the suspects, then the
-actors' own. Laws. A slot is written by one `pwrite` and never synced: what the kernel has outlives the process, and a power cut
-proves nothing against a message. Reading twice what one death has left counts it once. A file that is none of ours is kept aside.
+actors' own. Laws. The file is mapped, and never synced: what stands in memory that the kernel shares outlives the process, and a
+power cut proves nothing against a message. A slot says something new with its first byte, which is written last. The disk's space is
+taken before a slot is used, so a full disk is an error there, and not the signal that ends a process which writes to a map.
+Reading twice what one death has left counts it once. A file that is none of ours is kept aside.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import contextlib
 import fcntl
 import itertools
 import json
+import mmap
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +30,8 @@ MAX_SUSPECTS: Final = 511
 """More are forgotten, the oldest first. So many messages are in hand at a time only where `receive_maximum` is far above its default."""
 _HEADER: Final = b"messages in hand, one to a slot: [deaths before, attempt, subscription, message]. 1\n"
 _FREE: Final = b" "
+_GROWTH: Final = 16
+"""Slots that are added at a time."""
 
 Suspect: TypeAlias = tuple[str, str]
 """A subscription's id, and what its message is known by (see `journal.known_by`)."""
@@ -50,23 +55,39 @@ class JournalFile:
     suspects: Mapping[Suspect, int]
     aside: Path | None
     _descriptor: int
+    _map: mmap.mmap
     _slots: dict[Suspect, int]
 
     def note(self, place: int, deaths: int, attempt: int, suspect: Suspect) -> None:
-        """The actor of `place` (0, 1, ...) begins on it. Raises OSError."""
-        os.pwrite(self._descriptor, _line(deaths, attempt, suspect), (1 + MAX_SUSPECTS + place) * SLOT_BYTES)
+        """The actor of `place` (0, 1, ...) begins on it. Raises OSError, the first time a place is used."""
+        at = (1 + MAX_SUSPECTS + place) * SLOT_BYTES
+        if at >= len(self._map):
+            self._grow(at + _GROWTH * SLOT_BYTES)
+        line = _line(deaths, attempt, suspect)
+        self._map[at + 1 : at + len(line)] = line[1:]
+        self._map[at] = line[0]
 
     def clear(self, place: int) -> None:
-        """It has nothing in hand. Raises OSError."""
-        os.pwrite(self._descriptor, _FREE, (1 + MAX_SUSPECTS + place) * SLOT_BYTES)
+        """It has nothing in hand."""
+        at = (1 + MAX_SUSPECTS + place) * SLOT_BYTES
+        if at < len(self._map):
+            self._map[at] = _FREE[0]
 
     def forget(self, suspect: Suspect) -> None:
-        """Nothing is held against it any more. Raises OSError."""
+        """Nothing is held against it any more."""
         if (slot := self._slots.pop(suspect, None)) is not None:
-            os.pwrite(self._descriptor, _FREE, slot * SLOT_BYTES)
+            self._map[slot * SLOT_BYTES] = _FREE[0]
+
+    def _grow(self, size: int) -> None:
+        at = len(self._map)
+        while at < size:  # a full disk takes a part first, and nothing then
+            at += os.pwrite(self._descriptor, bytes(size - at), at)
+        self._map.close()
+        self._map = mmap.mmap(self._descriptor, size)
 
     def close(self) -> None:
         """The end was orderly: nothing is in hand. Raises OSError."""
+        self._map.close()
         try:
             os.ftruncate(self._descriptor, (1 + MAX_SUSPECTS) * SLOT_BYTES)
         finally:
@@ -121,7 +142,8 @@ def _begun(descriptor: int, content: bytes, aside: Path | None) -> JournalFile:
     lines += [_FREE] * (min(len(content) // SLOT_BYTES, 1 + MAX_SUSPECTS) - len(lines))  # what never was written is a hole in the file
     os.pwrite(descriptor, b"".join(line.ljust(SLOT_BYTES) for line in lines), 0)
     os.ftruncate(descriptor, (1 + MAX_SUSPECTS) * SLOT_BYTES)  # after that, none is in hand
-    return JournalFile(found, dict(kept), aside, descriptor, {suspect: slot for slot, (suspect, _) in enumerate(kept, 1)})
+    mapped = mmap.mmap(descriptor, (1 + MAX_SUSPECTS) * SLOT_BYTES)
+    return JournalFile(found, dict(kept), aside, descriptor, mapped, {suspect: slot for slot, (suspect, _) in enumerate(kept, 1)})
 
 
 def _line(deaths: int, attempt: int, suspect: Suspect) -> bytes:

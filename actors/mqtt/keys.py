@@ -25,12 +25,15 @@ _ENVELOPE: Final = frozenset({"id", "type", "ts", "source", "data"})
 
 def property_of(properties: UserProperties, name: str) -> str:
     """The first user property of that name, or ""."""
-    return next((value for key, value in properties if key == name), "")
+    for key, value in properties:
+        if key == name:
+            return value
+    return ""
 
 
 def cause_of(properties: UserProperties) -> str | None:
     """The id of the message that caused this one, if it says so; as it may be logged."""
-    return bounded(property_of(properties, CAUSATION_ID)) or None
+    return bounded(property_of(properties, CAUSATION_ID)) or None if properties else None
 
 
 def is_envelope(document: object) -> bool:
@@ -48,13 +51,13 @@ def correlation_of(document: Callable[[], Any]) -> str:
     return bounded(found["id"]) if is_envelope else ""
 
 
-def key_of(delivery: Delivery) -> str:
-    """What makes a delivery the same again: topic | message-id, else topic | type | id | `seq` or hash of data; else unique.
+def identity_of(delivery: Delivery) -> str | None:
+    """What makes a delivery the same again: topic | message-id, else topic | type | id | `seq` or hash of data; else None.
 
     What is no envelope, or has no id, is never a duplicate: two equal raw messages may both be meant.
     """
     inbound = delivery.inbound
-    if message_id := property_of(inbound.user_properties, MESSAGE_ID):
+    if inbound.user_properties and (message_id := property_of(inbound.user_properties, MESSAGE_ID)):
         return bounded(f"{inbound.topic}|{message_id}")
     try:
         document = delivery.document()
@@ -62,21 +65,17 @@ def key_of(delivery: Delivery) -> str:
         document = None
     if isinstance(document, dict) and document.keys() == _ENVELOPE and isinstance(document["id"], str) and document["id"]:
         return bounded(f"{inbound.topic}|{document['type']}|{document['id']}|{_variant(document['data'])}")
-    return f"{bounded(inbound.topic)}{_unique(delivery)}"
+    return None
 
 
-def is_lasting(delivery: Delivery) -> bool:
-    """Would another process give it the same key? Not where `key_of` found nothing to know it by, nor to a retained one."""
-    return not delivery.inbound.retain and not is_unique(delivery, delivery.key)
+def unique_key(delivery: Delivery) -> str:
+    """For what has no identity: one that no other delivery will ever have."""
+    return f"{bounded(delivery.inbound.topic)}|#{delivery.serial}"
 
 
-def is_unique(delivery: Delivery, key: str) -> bool:
-    """Is `key` one that no other delivery will ever have? There is no use in remembering it."""
-    return key.endswith(_unique(delivery))
-
-
-def _unique(delivery: Delivery) -> str:
-    return f"|#{delivery.serial}"
+def key_of(delivery: Delivery) -> str:
+    """Its identity, or a key of its own."""
+    return identity_of(delivery) or unique_key(delivery)
 
 
 def bounded(key: str) -> str:

@@ -14,7 +14,8 @@ class Pulse:
 
     def beat(self) -> None:
         """Wake everyone who waits now."""
-        self._lot.unpark_all()
+        if self._lot:
+            self._lot.unpark_all()
 
     async def wait(self) -> None:
         """Return at the next `beat`."""

@@ -14,7 +14,6 @@ import attrs
 from tars.supervisor import Mailbox
 
 from .in_flight import Delivery
-from .keys import is_lasting
 from .pulse import Pulse
 from .window import DoneWindow
 from .window_file import Done
@@ -56,7 +55,7 @@ class Recorder:
 
     def guards(self, delivery: Delivery) -> bool:
         """Is it one that will come again after a death of the process, and be recognised then?"""
-        return self.durable and bool(delivery.tokens) and delivery.recorded and self.window.ttl_s > 0 and is_lasting(delivery)
+        return self.durable and bool(delivery.tokens) and delivery.recorded and self.window.ttl_s > 0 and delivery.lasting
 
     def record(self, delivery: Delivery, on_written: Callable[[], None]) -> bool:
         """Everybody is done with `delivery`. True: it is to be recorded first, and `on_written` follows when it is."""

@@ -6,6 +6,7 @@ for ever is not suppressed for ever.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -18,29 +19,33 @@ class DoneWindow:
 
     ttl_s: float
     max_entries: int
-    _entries: OrderedDict[str, tuple[float, frozenset[str]]] = attrs.field(factory=OrderedDict, init=False)
+    _entries: OrderedDict[str, tuple[float, tuple[str, ...]]] = attrs.field(factory=OrderedDict, init=False)
+    _oldest: float = attrs.field(default=-math.inf, init=False)  # no entry is older: a look at one number tells that none has expired
 
     def record(self, key: str, subscriptions: Iterable[str], now: float) -> None:
         """`subscriptions` have handled the message `key` with success."""
         if self.ttl_s <= 0 or self.max_entries <= 0:
             return
+        self._oldest = min(self._oldest, now)  # what another process did may come later
         self._expire(now)  # first: a success must not be added to an entry whose time is up
-        first, known = self._entries.get(key, (now, frozenset[str]()))
-        self._entries[key] = (first, known.union(subscriptions))
+        known = self._entries.get(key)
+        # Tuples of nothing but text and numbers are soon no affair of the garbage collector's; a hundred thousand sets are.
+        self._entries[key] = (now, tuple(subscriptions)) if known is None else (known[0], tuple({*known[1], *subscriptions}))
         while len(self._entries) > self.max_entries:
             self._entries.popitem(last=False)
 
     def finished(self, key: str, now: float) -> frozenset[str]:
         """The subscriptions that handled `key` within the last `ttl_s` seconds."""
         self._expire(now)
-        return self._entries[key][1] if key in self._entries else frozenset()
+        known = self._entries.get(key)
+        return frozenset() if known is None else frozenset(known[1])
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def _expire(self, now: float) -> None:
-        while self._entries:
-            first, _ = next(iter(self._entries.values()))
-            if now - first <= self.ttl_s:
+        while now - self._oldest > self.ttl_s and self._entries:
+            self._oldest, _ = next(iter(self._entries.values()))
+            if now - self._oldest <= self.ttl_s:
                 return
             self._entries.popitem(last=False)
