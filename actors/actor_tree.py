@@ -26,7 +26,8 @@ from .definition import ActorDefinition
 from .estate import Estate
 from .mqtt.box import ActorBox
 from .mqtt.context import Voice
-from .mqtt.handler import HandlerPorts, handler
+from .mqtt.handler import handler
+from .mqtt.handler_ports import HandlerPorts
 from .mqtt.lanes import Lanes
 from .mqtt.permission import Permission
 from .service_config import ServiceConfig

@@ -16,7 +16,8 @@ from .mqtt.connection import connection
 from .mqtt.connection_ports import Ports
 from .mqtt.context import Context, Voice
 from .mqtt.dispatcher import DispatchPorts, dispatcher
-from .mqtt.handler import HandlerPorts, handler
+from .mqtt.handler import handler
+from .mqtt.handler_ports import HandlerPorts
 from .mqtt.heartbeat import Beats, heartbeat
 from .mqtt.transport import ConnectSettings, TlsSettings, Transport
 
