@@ -18,6 +18,7 @@ import attrs
 import structlog
 import trio
 
+from .collector import rare_collections
 from .errors import Escalate, RestartIntensityExceeded, SpecError, StartFailed
 from .events import ChildExited, ChildStarted, ChildStuck, Emit, Event, IntensityExceeded
 from .log import event_logger
@@ -152,14 +153,15 @@ async def _serve(spec: SupervisorSpec, roster: Roster, watch: SignalWatch, reloa
             if supervisor is not None:
                 await reload_tree(supervisor, watch, reload)
 
-    with watch.listening(), contextlib.ExitStack() as receiving:
+    with watch.listening(), contextlib.ExitStack() as to_the_end:
         async with trio.open_nursery() as around:
             around.start_soon(stop_when_asked)
             if reload is not None:  # opened before the tree: what comes while it starts is not lost
-                around.start_soon(reload_when_told, reload, receiving.enter_context(hangups()))
+                around.start_soon(reload_when_told, reload, to_the_end.enter_context(hangups()))
             async with trio.open_nursery() as inside:
                 with starting:
                     supervisor = await inside.start(supervise, spec, roster)
+                    to_the_end.enter_context(rare_collections())
                     log.info("service_started", service=spec.id)
                 over.set()
             around.cancel_scope.cancel()
