@@ -420,6 +420,23 @@ async def test_tables_of_a_test_are_laid_over_the_file(tmp_path: Path) -> None:
 
 
 @in_virtual_time
+async def test_an_actor_with_lanes_is_one_actor_to_a_test_and_a_failed_wait_names_the_lane() -> None:
+    @subscribe("in/{key}", qos=1)
+    async def fails(_event: bytes, ctx: Context) -> None:
+        if ctx.attempt < 3:
+            raise ValueError(ctx.params["key"])
+
+    async with running(fails, config={"actors": {"fails": {"concurrency": 4, "key": "{key}"}}}) as service:
+        for key in "abcd":
+            await service.deliver_raw(f"in/{key}", b"x")
+        await service.wait_restarted("fails", 8)
+        with pytest.raises(Unfulfilled, match=r"fails/[0-3]  in/a  ValueError: a"):
+            await service.wait_published("nothing")
+
+        assert 8 == service.restarts("fails")
+
+
+@in_virtual_time
 async def test_settings_reach_an_actor_and_mistakes_are_all_told() -> None:
     async with running(Counter, config={"actors": {"counter": {"settings": {"step": 5}}}}) as service:
         await service.deliver("count", {})
