@@ -74,17 +74,16 @@ def encode_topic(topic: str) -> bytes:
 
 def encode_publish_properties(message: Outbound) -> bytes:
     """The property section of an MQTT 5 PUBLISH, with its length in front (MQTT 3.3.2.3). Raises ValueError."""
-    body = bytearray()
+    parts = []
     if message.expires_s is not None:
         if not 0 <= message.expires_s <= _MAX_UINT32:
             raise ValueError(f"expires_s is 0..{_MAX_UINT32}, not {message.expires_s}")
-        body += struct.pack("!BL", _MESSAGE_EXPIRY, message.expires_s)
-    for pair in message.user_properties:
-        body.append(_USER_PROPERTY)
-        for text in pair:
-            encoded = encode_string(text, "a user property")
-            body += struct.pack("!H", len(encoded)) + encoded
-    return encode_length(len(body)) + bytes(body)
+        parts.append(struct.pack("!BL", _MESSAGE_EXPIRY, message.expires_s))
+    for key, value in message.user_properties:
+        name, text = encode_string(key, "a user property"), encode_string(value, "a user property")
+        parts.append(b"%c%c%c%b%c%c%b" % (_USER_PROPERTY, len(name) >> 8, len(name) & 255, name, len(text) >> 8, len(text) & 255, text))
+    body = b"".join(parts)
+    return encode_length(len(body)) + body
 
 
 def encode_publish(message: Outbound, properties: bytes, packet_id: int) -> bytes:
@@ -98,6 +97,8 @@ def encode_publish(message: Outbound, properties: bytes, packet_id: int) -> byte
 
 def encode_length(length: int) -> bytes:
     """A Variable Byte Integer (MQTT 1.5.5), 0..268 435 455."""
+    if length < 128:
+        return bytes((length,))
     out = bytearray()
     while True:
         length, low = divmod(length, 128)

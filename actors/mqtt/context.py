@@ -43,6 +43,7 @@ class Voice:
     table: InFlight
     filters: Filters
     requests: Requests
+    log: Any = attrs.field(factory=structlog.get_logger)  # one: structlog puts each new one together at its first line
 
 
 class Context:
@@ -192,7 +193,7 @@ class Context:
             outgoing.on_settled()  # it never got there: no debt
             raise
         cause = {"causation_id": self.message_id} if self.message_id else {}
-        structlog.get_logger().debug("message_published", topic=name, message_id=message_id, **cause)
+        self._voice.log.debug("message_published", topic=name, message_id=message_id, **cause)
 
     def _owes(self, qos: int) -> Callable[[], None]:
         """The delivery does not settle before this publish is confirmed."""

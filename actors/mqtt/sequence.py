@@ -111,9 +111,10 @@ class Sequences:
         if not isinstance(seq, int) or isinstance(seq, bool):
             return
         key = _name(data.get("key")) or _name(data.get("id"))
-        place = (topic, key, _name(envelope.get("type")), _name(envelope.get("source")))
-        if sum(map(len, place)) > MAX_NAME_CHARS:
+        kind, source = _name(envelope.get("type")), _name(envelope.get("source"))
+        if len(topic) + len(key) + len(kind) + len(source) > MAX_NAME_CHARS:
             return
+        place = (topic, key, kind, source)
         stream = self._streams.get(place)
         if stream is None:
             self._begin(place, _Stream(topic, key, seq + 1), now)
@@ -149,4 +150,6 @@ class Sequences:
 
 
 def _name(value: Any) -> str:  # JSON
-    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+    if type(value) is str:
+        return value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
