@@ -97,5 +97,6 @@ ANSWERING: Final = (
     Contender("tars 5", "5", "tars.supervisor", _OURS, "One actor that publishes its answer; all defaults.", answering_service),
     Contender("aiomqtt 3.1.1", "3.1.1", "bench.consumers.aiomqtt_answers", _AIOMQTT, "Publishes, waits for the PUBACK, acknowledges."),
     Contender("gmqtt 5", "5", "bench.consumers.gmqtt_answers", ("gmqtt",), "Does not wait for the PUBACK of its answer."),
+    Contender("FastStream 5", "5", "bench.consumers.faststream_answers", _FASTSTREAM, "Publishes, waits for the PUBACK, acknowledges."),
 )
 """Those that answer requests."""

@@ -16,6 +16,7 @@ from .clients import PARTS
 from .contenders import Contender
 from .contract import CLIENTS
 from .scenario import mosquitto
+from .usage import usage
 
 RATES: Final = (100, 1_000, 5_000)
 WARM_UP: Final = (500, 1.0)
@@ -30,6 +31,7 @@ class Waits:
     rate: int
     asked: int
     answered: int
+    cpu_us: float  # of the service, for each answer
     handling_ms: tuple[float, ...]
     reply_ms: tuple[float, ...]
 
@@ -48,16 +50,18 @@ async def measure(contender: Contender, rates: Sequence[int], seconds: float, co
                 await clients.words("connected")
                 found: list[Waits] = []
                 for rate, for_s in (WARM_UP, *((rate, seconds) for rate in rates)):
+                    before_s = usage(service.process.pid).cpu_s
                     await clients.tell(f"ask {rate} {for_s}")
                     (result,) = await clients.words("measured")
-                    found.append(read_waits(contender.name, rate, result))
+                    found.append(read_waits(contender.name, rate, result, usage(service.process.pid).cpu_s - before_s))
                 return found[1:]
 
 
-def read_waits(contender: str, rate: int, result: str) -> Waits:
-    """What `bench.clients` measured."""
+def read_waits(contender: str, rate: int, result: str, cpu_s: float) -> Waits:
+    """What `bench.clients` measured, while the service took `cpu_s` seconds of a CPU."""
     read: dict[str, Any] = orjson.loads(result)
-    return Waits(contender, rate, read["asked"], read["answered"], tuple(read["handling_ms"]), tuple(read["reply_ms"]))
+    cpu_us = round(cpu_s * 1e6 / max(1, read["answered"]), 1)
+    return Waits(contender, rate, read["asked"], read["answered"], cpu_us, tuple(read["handling_ms"]), tuple(read["reply_ms"]))
 
 
 async def run(
@@ -90,8 +94,8 @@ def as_text(found: Sequence[Waits]) -> str:
     lines = [
         f"# Latency in ms, {CLIENTS} clients, through Mosquitto",
         "",
-        f"| rate | what | service | {head} | answered |",
-        f"|---:|---|---|{'---:|' * len(PARTS)}---:|",
+        f"| rate | what | service | {head} | answered | CPU µs per answer |",
+        f"|---:|---|---|{'---:|' * len(PARTS)}---:|---:|",
     ]
     for rate in dict.fromkeys(each.rate for each in found):
         for what in ("handling", "reply"):
@@ -104,4 +108,5 @@ def _line(rate: int, what: str, contender: str, found: Sequence[Waits]) -> str:
     series = [each.handling_ms if what == "handling" else each.reply_ms for each in mine]
     medians = [f"{statistics.median(column):.2f}" for column in zip(*(each for each in series if each), strict=True)] or ["-"] * len(PARTS)
     answered = sum(each.answered for each in mine) / max(1, sum(each.asked for each in mine))
-    return f"| {rate:,} | {what} | {contender} | {' | '.join(medians)} | {answered:.1%} |"
+    cpu_us = statistics.median(each.cpu_us for each in mine)
+    return f"| {rate:,} | {what} | {contender} | {' | '.join(medians)} | {answered:.1%} | {cpu_us:.0f} |"

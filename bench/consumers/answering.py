@@ -10,7 +10,7 @@ import cattrs
 import orjson
 
 from bench.consumers.work import Window
-from bench.contract import ANSWERED, Answer, Question, answer_topic
+from bench.contract import ANSWERED, ASK_FILTER, Answer, Question, answer_topic
 
 
 @attrs.frozen
@@ -36,8 +36,12 @@ class Answers:
     def to(self, topic: str, payload: bytes | bytearray) -> tuple[str, bytes] | None:
         """Topic and payload of the answer; None for a duplicate."""
         request: Request = self._structure(orjson.loads(payload), Request)
-        if self._window.repeats((topic, request.type, request.id, request.data.seq)):
+        return self.of(request.type, request.id, request.data.client, request.data.seq, topic)
+
+    def of(self, kind: str, correlation: str, client: int, seq: int, topic: str = ASK_FILTER) -> tuple[str, bytes] | None:
+        """The same, of a request that somebody else has decoded."""
+        if self._window.repeats((topic, kind, correlation, seq)):
             return None
-        data = attrs.asdict(Answer(request.data.seq, time.monotonic_ns()))
-        envelope = {"id": request.id, "type": ANSWERED, "ts": time.time(), "source": "bench-consumer", "data": data}
-        return answer_topic(request.data.client), orjson.dumps(envelope)
+        data = attrs.asdict(Answer(seq, time.monotonic_ns()))
+        envelope = {"id": correlation, "type": ANSWERED, "ts": time.time(), "source": "bench-consumer", "data": data}
+        return answer_topic(client), orjson.dumps(envelope)
