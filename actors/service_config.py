@@ -26,7 +26,7 @@ from .settings import (
     ServiceSettings,
     StoreSettings,
 )
-from .url import BrokerUrl, UrlError, parse_mqtt_url
+from .url import BrokerUrl, parse_mqtt_url
 
 Protocol: TypeAlias = Literal["5", "3.1.1"]
 
@@ -178,17 +178,9 @@ def _check_actors(config: Config, mqtt: MqttSettings, actors: Mapping[str, Actor
 
 
 def _url(config: Config, mqtt: MqttSettings, *, required: bool) -> BrokerUrl | None:
-    if not isinstance(mqtt, MqttSettings):
-        return None
-    if mqtt.url is None:
-        if required:
-            config.problem("mqtt.url", 'is missing; expected "mqtt://host:1883", or [broker] embedded = true to try things out')
-        return None
-    try:
-        return parse_mqtt_url(mqtt.url)
-    except UrlError as error:
-        config.problem("mqtt.url", str(error))
-        return None
+    if required and not config.has("mqtt.url"):
+        config.problem("mqtt.url", 'is missing; expected "mqtt://host:1883", or [broker] embedded = true to try things out')
+    return parse_mqtt_url(mqtt.url) if isinstance(mqtt, MqttSettings) and mqtt.url is not None else None
 
 
 def _check_tls(config: Config, mqtt: MqttSettings, url: BrokerUrl | None, *, embedded: bool) -> None:

@@ -18,6 +18,7 @@ from tars.supervisor.problem import Mismatch
 from tars.supervisor.structure import within
 
 from .mqtt.topics import TopicError, validate_topic
+from .url import parse_mqtt_url
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -36,6 +37,11 @@ def _fits_a_topic(_instance: object, _attribute: object, value: str | None) -> N
         validate_topic(value)
     except TopicError:
         raise Mismatch("a string that can be a part of topics: not empty, without '+', '#' and U+0000", value) from None
+
+
+def _leads_to_a_broker(_instance: object, _attribute: object, value: str | None) -> None:
+    if value is not None:
+        parse_mqtt_url(value)  # `UrlError` says what is wrong, without the credentials
 
 
 # -- tables ---------------------------------------------------------------------------------------
@@ -79,7 +85,7 @@ class BackoffTable:
 class MqttSettings:
     """``[mqtt]``. What `url`, `client_id` and `protocol` come to stands in `ServiceConfig`."""
 
-    url: str | None = attrs.field(default=None, repr=False)
+    url: str | None = attrs.field(default=None, repr=False, validator=_leads_to_a_broker)
     client_id: str | None = attrs.field(default=None, validator=_fits_a_topic)
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     keepalive_s: int = attrs.field(default=60, validator=within(ge=1, le=3600))

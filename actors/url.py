@@ -54,7 +54,7 @@ def parse_mqtt_url(text: str) -> BrokerUrl:
     """Read a broker's URL by the rules at the top of this module. Raises `UrlError`."""
     scheme = _SCHEME.match(text)
     if scheme is None:
-        _refuse("expected mqtt://[user:password@]host[:port], or mqtts:// for TLS")
+        _refuse("expected mqtt://host:port, or mqtts:// for TLS; before the host goes user:password@, if there is one")
     if scheme[1].lower() not in {"mqtt", "mqtts"}:
         _refuse(f'the scheme "{scheme[1]}" is not supported; expected mqtt:// (TCP) or mqtts:// (TLS)')
     if _UNPRINTABLE.search(text):

@@ -203,7 +203,7 @@ def test_the_embedded_broker_needs_no_url(tmp_path: Path) -> None:
         (SERVICE + "drain_s = 9\n" + ACTOR + URL, "service.drain_s: must be less than service.stop_deadline_s (9)"),
         (SERVICE + "drain_s = -1\n" + ACTOR + URL, "service.drain_s: expected a number >= 0, found -1"),
         (SERVICE + ACTOR, 'mqtt.url: is missing; expected "mqtt://host:1883", or [broker] embedded = true'),
-        (SERVICE + ACTOR + "[mqtt]\nurl = ''\n", "mqtt.url: expected mqtt://[user:password@]host[:port]"),
+        (SERVICE + ACTOR + "[mqtt]\nurl = ''\n", "mqtt.url: expected mqtt://host:port, or mqtts:// for TLS; before the host goes"),
         (SERVICE + ACTOR + "[mqtt]\nurl = 'ws://host'\n", 'mqtt.url: the scheme "ws" is not supported'),
         (SERVICE + URL, "actors: there is none; expected at least one [actors.NAME]"),
         (SERVICE + URL + "[actors]\n", "actors: there is none; expected at least one [actors.NAME]"),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.fuzz import FUZZ, damaged
@@ -29,6 +32,8 @@ from tars.actors.settings import (
 )
 from tars.actors.url import UrlError, parse_mqtt_url
 from tars.supervisor import Config, ConfigError
+from tars.supervisor.application import plan
+from tars.supervisor.commands import call
 
 PATH: Final = Path("a service.toml")
 ROUTER: Final = (Path(__file__).parents[2] / "config" / "router.toml").read_bytes()
@@ -157,6 +162,75 @@ def test_any_file_is_a_config_or_a_config_error(file: Path, content: bytes) -> N
     assert report is None or report.startswith(f"{file}: ")
     if report is None:
         read_or_refuse(Config.load(file, {}))
+
+
+MISTAKES: Final = (
+    ("service.drain_s", -1),
+    ("service.nmae", "robot7"),
+    ("mqtt.url", f"http://u:{PASSWORD}@h"),
+    ("mqtt.keepalive_s", "a minute"),
+    ("mqtt.receive_maximum", 0),
+    ("mqtt.protocol", "4"),
+    ("mqtt.tls.ca_file", 1),
+    ("mqtt.backoff.factor", "2"),
+    ("broker.embedded", "yes"),
+    ("health.enabled", 1),
+    ("heartbeat.interval_s", float("nan")),
+    ("dedup.ttl_s", True),
+    ("store.max_dead_letters", 1.5),
+    ("log.level", "loud"),
+    ("actors.router.mailbox", 0),
+    ("actors.router.overflow", "explode"),
+    ("actors.router.settings.unheard_of", 1),
+    ("actors.router.settings.wake_timeout_grace_s", "soon"),
+    ("actors.other.use", "tars.actors:Nobody"),
+    ("unheard_of", 1),
+)
+"""Each is wrong for itself, whatever else is."""
+
+
+def with_mistakes(made: set[int]) -> bytes:
+    """A config with these, and nothing else wrong."""
+    good = {
+        "application": "tars.actors.service:application",
+        "service.name": "robot7",
+        "mqtt.url": "mqtt://h",
+        "actors.router.use": "tars.actors.services.router:Router",
+    }
+    all_ = good | dict(MISTAKES[each] for each in made)
+    return "".join(f"{key} = {value if isinstance(value, float) else json.dumps(value)}\n" for key, value in all_.items()).encode()
+
+
+@FUZZ
+@given(st.sets(st.sampled_from(range(len(MISTAKES))), min_size=1))
+def test_all_mistakes_are_in_one_report_each_on_its_line(file: Path, made: set[int]) -> None:
+    file.write_bytes(with_mistakes(made))
+    with pytest.raises(ConfigError) as refused:
+        plan(file, {})
+    lines = [line.partition(":")[0] for line in refused.value.lines]
+
+    assert sorted(MISTAKES[each][0] for each in made) == sorted(lines)
+    assert PASSWORD not in str(refused.value)
+
+
+def checked(file: Path) -> tuple[int, str, str]:
+    """``tars check FILE``: its exit code, what it said, and what it said was wrong."""
+    out, wrong = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(wrong), pytest.raises(SystemExit) as ended:
+        call(["check", str(file)])
+    return int(ended.value.code or 0), out.getvalue(), wrong.getvalue()
+
+
+@settings(FUZZ, max_examples=FUZZ.max_examples // 4)
+@given(damaged(ROUTER) | st.binary(max_size=60))
+def test_whatever_file_a_command_is_given_it_uses_it_or_ends_with_2_and_a_report_without_a_traceback(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    code, out, wrong = checked(file)
+
+    assert code in {0, 2}
+    assert (code == 0) is (wrong == "") is (out != "")
+    assert code == 0 or wrong.startswith(f"{file}: ")
+    assert "Traceback" not in wrong
 
 
 @FUZZ
