@@ -48,7 +48,8 @@ def plot_lanes(rows: Sequence[LanesRow], folder: Path) -> Path:
         lanes, medians = [row.concurrency for row in of], [row.per_s.median for row in of]
         whiskers = [[row.per_s.median - row.per_s.low for row in of], [row.per_s.high - row.per_s.median for row in of]]
         (line, *_) = axes.errorbar(lanes, medians, yerr=whiskers, marker="o", capsize=3, label=f"{wait_ms:g} ms")
-        axes.plot(lanes, [medians[0] / lanes[0] * each for each in lanes], "--", color=line.get_color(), alpha=0.5, label="ideal")
+        axes.plot(lanes, [medians[0] / lanes[0] * each for each in lanes], "--", color=line.get_color(), alpha=0.5)
+    axes.plot([], [], "--", color="#7f8c8d", label="ideal")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=10)
     axes.set_xticks([row.concurrency for row in rows], [str(row.concurrency) for row in rows])
