@@ -223,10 +223,10 @@ class _Session:
 
         try:
             if outgoing.message.qos:
-                link.publish(outgoing.message, confirmed)
+                link.publish(outgoing.to_send(trio.current_time), confirmed)
                 self._unconfirmed += 1
             else:
-                link.publish(outgoing.message)
+                link.publish(outgoing.to_send(trio.current_time))
                 custody.done(taken)
                 outgoing.on_settled()
                 self._moved.beat()

@@ -27,3 +27,9 @@ class Outgoing:
     actor: str = ""
     delivery: Delivery | None = None  # that it answers, and that is not acknowledged before this is confirmed
     is_letter: bool = False  # a dead letter itself: sent or not, it becomes none
+
+    def to_send(self, now: Callable[[], float]) -> Outbound:
+        """The message as it goes out at `now`. What it has waited is off its life: the broker would keep it as long again."""
+        if self.expires_at is None:
+            return self.message
+        return attrs.evolve(self.message, expires_s=max(1, round(self.expires_at - now())))

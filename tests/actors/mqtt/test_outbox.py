@@ -197,6 +197,27 @@ async def test_what_expired_before_it_could_be_sent_is_a_dead_letter_and_what_di
         assert [b"lasting"] == [entry.payload for entry in world.said("out")]
 
 
+async def test_what_waited_for_the_link_has_that_much_less_to_live_at_the_broker(_virtual: MockClock) -> None:
+    @subscribe("in")
+    async def brief(_event: bytes, ctx: Context) -> None:
+        await ctx.publish_raw("out", b"1", expires_s=60)
+        await ctx.publish_raw("out", b"0", qos=0, expires_s=60)
+
+    async with running(brief, config={"mqtt": {"backoff": {"max_s": 0.5}}}) as world:
+        world.broker.hold_pubacks()
+        await world.deliver("in", {"n": 1})
+        await world.published("out", 2)
+        world.broker.kill()
+        await world.event(LinkDown)
+        await trio.sleep(50)
+        world.broker.restart()
+        world.broker.release_pubacks()
+        await world.published("out", 3)
+        await world.settled()
+
+        assert [(b"1", 60), (b"0", 60), (b"1", 10)] == [(entry.payload, entry.expires_s) for entry in world.said("out")]
+
+
 # -- a full outbox --------------------------------------------------------------------------------
 
 
