@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -20,10 +21,10 @@ from .aiomqtt_socket import BufferedSocket
 
 AIOMQTT_VERSIONS: Final = ((2, 5), (3,))
 """First version that is known to work, first that is not (aiomqtt 3 is another program)."""
-PAHO_VERSIONS: Final = ((2, 1), (3,))
+PAHO_VERSIONS: Final = ((2, 2), (3,))
 
 _OF_AIOMQTT: Final = ("_client", "_connected", "_disconnected")
-_OF_PAHO: Final = ("_create_socket", "_mid_generate", "_sock_close")
+_OF_PAHO: Final = ("_create_socket", "_last_bytes_received", "_mid_generate", "_sock_close")
 
 
 def missing(client: aiomqtt.Client) -> list[str]:
@@ -66,6 +67,11 @@ def use_socket(client: paho.Client, sock: socket.socket | BufferedSocket) -> Non
 def number_packets(client: paho.Client, next_id: Callable[[], int]) -> None:
     """Let `client` ask `next_id` for the packet ids of its SUBSCRIBEs (on this instance only): MQTT has one count for all kinds."""
     client._mid_generate = next_id  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def note_arrival(client: paho.Client) -> None:
+    """Something has come from the broker that `client` may not see: a broker that talks is alive, though its PINGRESP be late."""
+    client._last_bytes_received = time.monotonic()  # noqa: SLF001
 
 
 def close_socket(client: paho.Client) -> None:

@@ -111,7 +111,8 @@ class ShortTraffic(Traffic):
         self._wants_write = wants_write
         self._is_5 = client.protocol == paho.MQTTv5
         self._last_id = 0
-        sock.sift = Sieve(self._is_5, deliver, self._confirm).sift
+        self._sieve = Sieve(self._is_5, deliver, self._confirm)
+        sock.sift = self._sift
         privates.number_packets(client, self._next_id)
 
     def publish(self, message: Outbound, section: bytes, on_confirmed: OnConfirmed | None) -> None:
@@ -133,6 +134,10 @@ class ShortTraffic(Traffic):
     def waits(self) -> bool:
         """See `Traffic`."""
         return self._sock.queued_bytes > 0 or super().waits
+
+    def _sift(self, data: bytes) -> bytes:
+        privates.note_arrival(self._paho)
+        return self._sieve.sift(data)
 
     def _send(self, packet: bytes) -> None:
         if not self._sock.queued_bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import attrs
 import pytest
 import trio
 
@@ -228,3 +229,31 @@ async def test_a_packet_id_that_is_still_unconfirmed_is_neither_confirmed_by_ano
     assert b"\x00\x01a\x00\x01first" in heard
     assert b"\x00\x01a\x00\x02second" in heard
     assert b"\x00\x01a\x00\x03last" in heard
+
+
+async def test_a_broker_that_sends_messages_is_alive_though_its_answer_to_the_ping_is_stuck_behind_them(
+    nursery: trio.Nursery, transport: AiomqttTransport
+) -> None:
+    pings = trio.Event()
+
+    async def script(stream: trio.SocketStream) -> None:
+        await stream.send_all(WELCOME_3)
+        async for data in stream:
+            if b"\xc0\x00" in data:
+                pings.set()
+
+    async def chatter(stream: trio.SocketStream) -> None:
+        async with trio.open_nursery() as both:
+            both.start_soon(script, stream)
+            for _ in range(35):
+                await trio.sleep(0.1)
+                await stream.send_all(b"\x30\x04\x00\x01ax")
+
+    port = await serve(nursery, chatter)
+    heard = 0
+    async with transport.connect(attrs.evolve(settings(port, "3.1.1"), keepalive_s=1)) as link:
+        with trio.fail_after(2 * SOON_S):
+            while heard < 35:  # a silent one would be given up after two seconds and a little
+                heard += len(await link.receive())
+
+    assert pings.is_set()
