@@ -13,11 +13,14 @@ import orjson
 import trio
 import typer
 
-from . import contenders, profiling, scenario
+from . import contenders, costs_run, costs_service, profiling, scenario
 from . import lanes as lane_runs
 from . import latency as waits
 from .child import ROOT, Cores, available_cores, cores
 from .contenders import Contender
+from .costs import as_json as costs_json
+from .costs import as_text as costs_text
+from .costs_setting import Setting
 from .layers import as_text as layers_text
 from .layers import layers
 from .machine import Machine, describe, load
@@ -128,6 +131,33 @@ def lanes(
 
     plot_lanes(rows_of_lanes, results)
     raise typer.Exit(0 if len(found) == rounds * len(waits_ms) * len(lane_runs.CONCURRENCY) else 1)
+
+
+@app.command()
+def costs(
+    *,
+    messages: Annotated[int, typer.Option(min=costs_service.WINDOW * 2, help="Of the long run through a service.")] = 5_000_000,
+    restarts: Annotated[int, typer.Option(min=costs_service.CRASHES * 5, help="Of the long runs of crashes.")] = 10_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Of what is short.")] = 10,
+    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the messages, half the restarts.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help=f"{', '.join(costs_run.ALL)}; may stand more than once.")] = None,
+    results: Annotated[Path, typer.Option(help="Where the report goes.")] = RESULTS,
+) -> None:
+    """Costs that must not grow, and small ones that must stay small; writes costs.json and costs.md."""
+    available, environment = available_cores(), dict(os.environ)
+    pinned, names = _pinned(), [name for name in costs_run.ALL if not only or name in only]
+    machine = describe(available, pinned, contenders.BY_NAME["tars 5"].distributions, mosquitto_in(search_path(environment)))
+    tell = functools.partial(typer.echo, err=True)
+    size = (messages // 10, restarts // 2) if quick else (messages, restarts)
+    setting = Setting(pinned, environment, tell, *size, rounds, idle_s=10.0)
+    found, failures = trio.run(costs_run.run, names, setting)
+    machine = attrs.evolve(machine, load=(*machine.load, load()))
+    text = costs_text(found, failures)
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "costs.json").write_bytes(orjson.dumps(costs_json(found, failures, machine), option=orjson.OPT_INDENT_2) + b"\n")
+    (results / "costs.md").write_text(text, encoding="utf-8")
+    typer.echo(text)
+    raise typer.Exit(1 if failures else 0)
 
 
 @app.command()
