@@ -34,6 +34,8 @@ from .service_config import ServiceConfig
 
 HANDLER_GRACE_S: Final = 1.0
 """A handler had the drain to finish in; once asked it has this long."""
+LANES_GRACE_S: Final = 2 * HANDLER_GRACE_S
+"""All lanes of an actor are gone by then, or one hangs in a thread: the actors beside it, and a reload, wait no longer."""
 
 
 def actor_spec(config: ServiceConfig, definition: ActorDefinition, estate: Estate) -> ChildSpec | SupervisorSpec:
@@ -52,7 +54,7 @@ def actor_spec(config: ServiceConfig, definition: ActorDefinition, estate: Estat
     ]
     if lanes.key is None:
         return children[0]
-    return SupervisorSpec(definition.name, children, stops_together=True, made_from=lanes)
+    return SupervisorSpec(definition.name, children, stops_together=True, shutdown_s=LANES_GRACE_S, made_from=lanes)
 
 
 async def _lane(lanes: Lanes, ports: HandlerPorts, estate: Estate, *, task_status: trio.TaskStatus[None]) -> None:

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from support.lanes import PATH, Step, Work, keys_in, max_at_once, send
 from support.service import CLIENT, MemoryStore, Seen, World, running
-from tars.actors import Actor, Context, every, subscribe
+from tars.actors import Actor, Context, ThreadContext, every, subscribe
 from tars.actors.mqtt.dead_letter import Why
 from tars.actors.mqtt.events import ActorParked, ActorRecovered
 from tars.actors.mqtt.lanes import lane_of
@@ -29,6 +29,12 @@ def lanes(concurrency: int, key: str = "{key}", **limits: Any) -> dict[str, dict
 
 
 ROOMY = {"mqtt": {"receive_maximum": 1024}}
+
+
+@pytest.fixture
+def _patient() -> MockClock:
+    """Virtual time that jumps only after nothing has happened for a while: a worker thread gets its chance."""
+    return MockClock(autojump_threshold=0.3)
 
 
 # -- order ----------------------------------------------------------------------------------------
@@ -385,6 +391,36 @@ async def test_what_only_now_belongs_together_is_handled_in_the_order_in_which_i
         await world.settled()
 
         assert [*range(4, 20)] == work.handled()[4:]
+
+
+@pytest.mark.parametrize("reloads", [[4], [4, 2], [4, 8, 4], [1]])
+async def test_a_lane_whose_thread_hangs_holds_the_new_ones_up_and_nothing_is_lost_or_overtakes(
+    _patient: MockClock, reloads: list[int]
+) -> None:
+    gate, seen, (one, other) = threading.Event(), Seen(), keys_in(2, lane_of)
+
+    @subscribe("work/{key}", qos=1)
+    def work(event: dict[str, Any], ctx: ThreadContext) -> None:
+        trio.from_thread.run_sync(seen.add, (ctx.params["key"], event["n"]))
+        if event.get("hold"):
+            gate.wait(20)
+
+    async with running(work, actors=lanes(2, overflow="block")) as world:
+        await send(world, (one, 0), hold=True)
+        await seen.until(1)
+        await send(world, (one, 1), (other, 2))
+        await seen.until(2)
+        changes = [await world.reload(work, actors=lanes(number, overflow="block")) for number in reloads]
+        await send(world, (one, 3), (other, 4))
+        meanwhile = list(seen.items)
+        gate.set()
+        await world.settled()
+
+        assert Changes(stuck=(PATH,)) == changes[0]
+        assert [(one, 0), (other, 2)] == meanwhile
+        assert [[0, 1, 3], [2, 4]] == [[n for key, n in seen.items if key == which] for which in (one, other)]
+        assert reloads[-1] == len(world.estate.actors["work"].boxes)
+        assert ([], []) == (world.store.letters, world.unacked)
 
 
 async def test_the_new_lanes_are_shown_what_is_retained(_virtual: MockClock) -> None:
