@@ -52,7 +52,7 @@ class _Stream:
     def take(self, seq: int) -> int:
         """`seq` came. How many are missing more than before; -1 when it is one that was."""
         before, self.before = self.before, None
-        if before is not None and seq == before[0] != self.next:
+        if before is not None and seq == before[0]:
             self.next, self.holes = before
         if seq == self.next:
             self.next += 1
@@ -61,7 +61,7 @@ class _Stream:
             return self._skip_to(seq)
         if self._fill(seq):
             return -1
-        if seq in (0, 1) and seq < self.next - 1:
+        if seq in (0, 1):
             self.before = (self.next, self.holes)
             self.next, self.holes = seq + 1, []
         return 0
@@ -138,7 +138,7 @@ class Sequences:
             stream.missing += more
             self.missing += more
             stream.untold = max(0, stream.untold + more)
-        if more < 0 and not stream.missing and stream.told_at > -math.inf:
+        if more < 0 and not stream.missing:
             self.emit(SequenceFilled(stream.topic, stream.key))
         if stream.untold and now - stream.told_at >= QUIET_S:
             self._tell(stream, now)

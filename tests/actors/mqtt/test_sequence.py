@@ -68,6 +68,7 @@ def envelope(data: Any, **fields: Any) -> dict[str, Any]:
         ("late after the next gap", (1, 3, 5, 2, 4), 0),
         ("begun again at 1", (1, 2, 3, 4, 1, 2, 3), 0),
         ("begun again at 0", (0, 1, 2, 3, 0, 1, 2), 0),
+        ("begun again at 0, and a gap", (0, 1, 2, 3, 0, 2), 1),
         ("begun again, and a gap", (1, 2, 3, 4, 1, 2, 4), 1),
         ("a gap, begun again, and a gap", (1, 3, 4, 1, 3), 2),
         ("the first one again", (1, 2, 3, 4, 1, 5, 6), 0),
@@ -119,6 +120,7 @@ def test_whatever_comes_is_told_to_the_last_number_and_never_less_than_none_is_m
         ({"id": "a", "seq": 1}, {"id": "a", "seq": 3}),
         ({"id": 7, "seq": 1}, {"id": 7, "seq": 3}),
         ({"id": "a", "key": "k", "seq": 1}, {"id": "b", "key": "k", "seq": 3}),
+        ({"seq": 1, "data": {"n": 1}}, {"seq": 3, "data": {"n": 2}}),
         (envelope({"seq": 1}), envelope({"seq": 3}, id="f", ts=2.5)),
         (envelope({"id": "a", "seq": 1}), envelope({"id": "a", "seq": 3})),
     ],
@@ -192,6 +194,17 @@ def test_what_is_remembered_is_bounded_and_what_was_silent_for_longest_goes_and_
     assert 2 == count.sequences.missing  # a new count
 
 
+def test_a_stream_that_is_not_silent_stays() -> None:
+    count = Count()
+    count.see({"id": "old", "seq": 1})
+    for number in range(MAX_STREAMS + 1):
+        count.see({"id": f"n{number}", "seq": 1})
+        count.see({"id": "old", "seq": 1})
+    count.see({"id": "old", "seq": 3})
+
+    assert 1 == count.sequences.missing
+
+
 def test_the_holes_of_a_stream_are_bounded() -> None:
     count = Count()
     holes = 10 * MAX_HOLES
@@ -199,6 +212,13 @@ def test_the_holes_of_a_stream_are_bounded() -> None:
 
     assert holes == count.sequences.missing
     assert holes == count.all(1)  # too late to be taken back
+
+
+def test_the_pieces_of_one_hole_are_bounded_too() -> None:
+    count = Count()
+    count.all(0, 100, *range(2, 100, 2))
+
+    assert 50 - MAX_HOLES == count.all(*range(3, 100, 2))
 
 
 # -- what is told ----------------------------------------------------------------------------------
@@ -229,6 +249,14 @@ def test_that_all_came_in_the_end_is_told_once_to_whoever_was_told_of_the_gap() 
     count.all(1, 4, 2, 3, 3)
 
     assert [SequenceGap("t", "", 2, 4, 2, 2), SequenceFilled("t", "")] == count.told
+
+
+def test_what_came_late_is_not_set_against_the_next_gap() -> None:
+    count = Count()
+    count.all(1, 4, 2)
+    count.all(6, now=QUIET_S)
+
+    assert [SequenceGap("t", "", 2, 4, 2, 2), SequenceGap("t", "", 5, 6, 1, 2)] == count.told
 
 
 def test_what_came_late_before_anybody_was_told_is_not_told() -> None:
