@@ -24,7 +24,8 @@ import trio
 
 from tars.actors.mqtt.topics import Matcher
 from tars.supervisor import NO_BACKOFF, ChildSpec, Mailbox, Supervisor, SupervisorSpec, supervise
-from tars.supervisor.log import LogSettings, configure
+from tars.supervisor.events import ChildStarted
+from tars.supervisor.log import LogSettings, configure, event_logger
 
 from .pump import say
 from .usage import usage
@@ -74,7 +75,7 @@ class _Lookup:
 
 
 def log(calls: int) -> Figures:
-    """Nanoseconds of a call to the log below its level, of an empty call, and of a line that is written."""
+    """Nanoseconds of a call to the log below its level, of an empty call, of a filtered-out event, and of a line that is written."""
     written = configure(LogSettings(level="info", format="json"), io.StringIO())
     try:
         logger = structlog.get_logger()
@@ -85,7 +86,7 @@ def log(calls: int) -> Figures:
             "bound_ns": bound.debug,
             "written_ns": logger.info,
         }
-        found: Figures = {name: [] for name in each}
+        found: Figures = {name: [] for name in (*each, "event_ns")}
         for _ in range(5):
             for name, call in each.items():
                 count = calls if name != "written_ns" else calls // 100
@@ -93,9 +94,18 @@ def log(calls: int) -> Figures:
                 for number in range(count):
                     call("message_settled", topic="site/kitchen/temperature", number=number)
                 found[name].append((time.process_time_ns() - began_ns) / count)
+            found["event_ns"].append(_event_ns(calls // 10))
         return found
     finally:
         written.close()
+
+
+def _event_ns(calls: int) -> float:
+    emit, event = event_logger(structlog.get_logger()), ChildStarted("root/service/handlers/echo", 1, 0.0)
+    began_ns = time.process_time_ns()
+    for _ in range(calls):
+        emit(event)
+    return (time.process_time_ns() - began_ns) / calls
 
 
 def _nothing(_event: str, **_values: object) -> None:
@@ -103,17 +113,22 @@ def _nothing(_event: str, **_values: object) -> None:
 
 
 def actors(count: int) -> Figures:
-    """Seconds until so many actors have started: under one supervisor from its spec, and one by one."""
-    return trio.run(_start_many, count)
+    """Seconds until so many actors have started: under one supervisor from its spec, and one by one; with a service's log."""
+    written = configure(LogSettings(level="info", format="json"), io.StringIO())
+    try:
+        return trio.run(_start_many, count)
+    finally:
+        written.close()
 
 
 async def _start_many(count: int) -> Figures:
+    emit = event_logger(structlog.get_logger())
     found: Figures = {}
     for name in ("static", "dynamic"):
         children = [ChildSpec(str(number), _idle) for number in range(count)]
         began_s, used_s = time.perf_counter(), time.process_time()
         async with trio.open_nursery() as nursery:
-            supervisor: Supervisor = await nursery.start(supervise, SupervisorSpec("root", children if name == "static" else []), _forget)
+            supervisor: Supervisor = await nursery.start(supervise, SupervisorSpec("root", children if name == "static" else []), emit)
             if name == "dynamic":
                 for child in children:
                     await supervisor.start_child(child)

@@ -51,7 +51,10 @@ async def log(setting: Setting) -> list[Cost]:
     over = [filtered - empty for filtered, empty in zip(found["filtered_ns"], found["empty_ns"], strict=True)]
     empty_ns, written_ns = spread(found["empty_ns"]).median, spread(found["written_ns"]).median
     note = f"{empty_ns:.0f} ns more is the call itself; a line that is written takes {written_ns:,.0f} ns"
-    return [Cost("filtered-out log line", spread(over), "ns", LOG_NS, note)]
+    return [
+        Cost("filtered-out log line", spread(over), "ns", LOG_NS, note),
+        Cost("filtered-out event of the tree", spread(found["event_ns"]), "ns", None, "once for each start of an actor, not for a message"),
+    ]
 
 
 async def actors(setting: Setting) -> list[Cost]:

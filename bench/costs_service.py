@@ -17,7 +17,7 @@ import attrs
 import trio
 
 from .child import ROOT, Child, python
-from .contenders import BY_NAME
+from .contenders import BY_NAME, counting_service
 from .contract import HANDLERS
 from .costs import Cost, Point, growth_bytes, one
 from .costs_setting import Setting, flat
@@ -32,8 +32,10 @@ IDLE_CPU_MS: Final = 5.0
 IDLE_RSS_MB: Final = 60.0
 CRASH_MS: Final = 5.0
 PHASE: Final = 20_000
-"""Messages between two looks at the memory. While the blaster encodes more, the heartbeat would give it up."""
+"""Messages between two looks at the memory."""
 TOLD_EVERY: Final = 500_000
+NO_HEARTBEAT: Final = "\n[heartbeat]\nenabled = false\n"
+"""For the long runs: a blaster that encodes answers nobody, and takes no second connection."""
 WINDOW: Final = 200_000
 """Messages after which the dedup window has long been full: 100 000 by default."""
 CRASHES: Final = 500
@@ -100,7 +102,9 @@ async def messages(setting: Setting) -> list[Cost]:
     contender, points = BY_NAME["tars 5"], []
     with setting.folder() as folder:
         async with source(QUICK, setting.cores, folder, setting.environment) as feed:
-            command = contender.command(folder, feed.port)
+            file = folder / "service.toml"
+            file.write_text(counting_service(feed.port, "5") + NO_HEARTBEAT, encoding="utf-8")
+            command = python("tars.supervisor", file)
             async with setting.service(contender.name, command, folder) as consumer:
                 await consumer.line(contender.ready)
                 for number in range(1, setting.messages // PHASE + 1):
@@ -122,7 +126,7 @@ async def crashes(setting: Setting) -> list[Cost]:
     with setting.folder() as folder:
         async with source(QUICK, setting.cores, folder, setting.environment) as feed:
             file = folder / "service.toml"
-            file.write_text(_crashing(feed.port), encoding="utf-8")
+            file.write_text(_crashing(feed.port) + NO_HEARTBEAT, encoding="utf-8")
             command = python("tars.supervisor", file)
             async with setting.service("crashes", command, folder) as consumer:
                 await consumer.line(lambda line: "link_up" in line)

@@ -6,6 +6,7 @@ Law: no payload (a field with ``repr=False`` is left out), no local variables of
 from __future__ import annotations
 
 import enum
+import logging
 import re
 import reprlib
 import traceback
@@ -24,6 +25,7 @@ Level: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
 Rendered: TypeAlias = tuple[Level, str, dict[str, object]]
 
 _LEVELS: Final[tuple[Level, ...]] = ("debug", "info", "warning", "error", "critical")
+_NUMBERS: Final[Mapping[Level, int]] = MappingProxyType({level: getattr(logging, level.upper()) for level in _LEVELS})
 _TEXT_CHARS: Final = 16_000
 _ERROR_CHARS: Final = 2_000
 _DEPTH: Final = 6
@@ -52,9 +54,11 @@ def render(event: object) -> Rendered:
 
 
 def event_logger(logger: Any) -> Callable[[object], None]:
-    """An `Emit` that writes every event, rendered, to a structlog logger."""
+    """An `Emit` that writes every event, rendered, to a structlog logger; one below the logger's level is not even rendered."""
 
     def emit(event: object) -> None:
+        if not logger.is_enabled_for(_NUMBERS[_level(event)]):
+            return
         level, name, values = render(event)
         getattr(logger, level)(name, **values)
 

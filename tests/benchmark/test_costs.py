@@ -16,6 +16,8 @@ MOST_TIMES = 3.0
 """What 10 000 filters may cost of what one does. Measured: 1.15. A list that is searched would be at thousands."""
 MOST_LOG_CALLS = 5.0
 """What a filtered-out line may cost in calls of a function that does nothing. Measured: 1.15; a line that is written, 75."""
+MOST_EVENT_PART = 0.5
+"""What a filtered-out event may cost of a line that is written. Measured: 0.15; rendered for nothing, 0.9."""
 
 
 @pytest.mark.parametrize(
@@ -113,3 +115,9 @@ def test_a_filtered_out_log_line_costs_about_a_call() -> None:
     assert MOST_LOG_CALLS > min(found["filtered_ns"]) / min(found["empty_ns"])
     assert MOST_LOG_CALLS > min(found["bound_ns"]) / min(found["empty_ns"])
     assert MOST_LOG_CALLS < min(found["written_ns"]) / min(found["empty_ns"])
+
+
+def test_a_filtered_out_event_is_not_rendered() -> None:
+    found = log(20_000)
+
+    assert MOST_EVENT_PART > min(found["event_ns"]) / min(found["written_ns"])
