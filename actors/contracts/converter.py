@@ -45,6 +45,7 @@ from .compound import (
     wrapper_reader,
 )
 from .fields import ABSENT_WHEN_NONE, ALSO_READ_AS, IGNORED_WHEN_READ
+from .quick import quick_reader
 from .refusal import Mismatch
 from .scalars import read_anything, read_bool, read_enum, read_float, read_int, read_none, read_nothing, read_str, read_text, write_str
 
@@ -124,7 +125,7 @@ def _class_reader(cls: Any, converter: Converter) -> Read:
             value = {older.get(name, name): item for name, item in value.items() if name not in ignored}
         return fill(value, cls)
 
-    return read_older if older or ignored else read
+    return read_older if older or ignored else quick_reader(cls, read)
 
 
 def _class_writer(cls: Any, converter: Converter) -> Write:

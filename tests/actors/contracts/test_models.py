@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tars.actors.contracts
@@ -106,7 +106,8 @@ def test_a_value_cannot_be_changed(cls: type) -> None:
     assert not hasattr(event, "__dict__")
 
 
-@settings(max_examples=20)  # for each of the forty: what free-form values may be is test_strictness.py's
+# For each of the forty: what free-form values may be is test_strictness.py's. Drawing them is slow on a busy machine.
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 @EACH
 def test_any_value_comes_back_from_the_wire_as_it_was(cls: type, data: st.DataObject) -> None:
