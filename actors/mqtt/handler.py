@@ -59,6 +59,7 @@ class _Life:
         self._handling = Handling(ports, custody, ladder, request)
         began = trio.current_time()
         self._due = [(began + tick.interval_s, tick) for tick in ports.behaviour.ticks]
+        self._ticked = False  # since the last message: what waits comes before the next tick, however late that is
 
     async def heed(self, wait: Callable[[], Awaitable[None]]) -> None:
         """Interrupt the idle wait when something is to be done; work is never interrupted."""
@@ -78,8 +79,9 @@ class _Life:
                 return
             if self._ports.permission is not None and (refused := self._ports.permission.refused):
                 raise Failed(f"the broker refused its filter {refused[0]!r}", retry_after_s=0.0)
-            if self._due and self._due[0][0] <= trio.current_time():
+            if self._tick_is_due() and not (self._ticked and len(self._ports.box.mailbox)):
                 await self._tick()
+                self._ticked = True
             elif len(self._ports.box.mailbox):
                 must_be_safe = await self._handling.work_off(self._may_go_on)
                 if must_be_safe is not None:
@@ -94,12 +96,16 @@ class _Life:
     def _may_go_on(self) -> bool:
         """Is there nothing to do but messages?"""
         ports = self._ports
+        ticked, self._ticked = self._ticked, False
         return not (
             self._request.is_set()
             or ports.drain.word.is_set()
             or (ports.permission is not None and ports.permission.refused)
-            or (self._due and self._due[0][0] <= trio.current_time())
+            or (self._tick_is_due() and not ticked)
         )
+
+    def _tick_is_due(self) -> bool:
+        return bool(self._due) and self._due[0][0] <= trio.current_time()
 
     async def _wait(self) -> None:
         deadline = self._due[0][0] if self._due else float("inf")

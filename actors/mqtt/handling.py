@@ -29,6 +29,8 @@ from .topics import params
 
 _TURN: Final = 64
 """After so many messages without a wait, others get a turn of the scheduler."""
+_TURN_S: Final = 0.005
+"""Or after so much time: what a message costs without waiting, others wait for once, and not `_TURN` times."""
 _SHARP: Final = 0.001
 """A message may be given so much less of its time, in parts of it: a time limit is not moved on more often."""
 
@@ -75,12 +77,13 @@ class Handling:
         """
         ports, box = self._ports, self._ports.box
         taken: Taken[Work] | None = None
-        limit = TimeLimit(box.handler_timeout_s, trio.current_time())
+        began = trio.current_time()
+        limit = TimeLimit(box.handler_timeout_s, began)
         try:
             with limit.scope:
                 for _ in range(_TURN):
                     now = trio.current_time()
-                    if not may_go_on() or not limit.move_on(now) or (taken := self._custody.receive_one()) is None:
+                    if now - began > _TURN_S or not may_go_on() or not limit.move_on(now) or (taken := self._custody.receive_one()) is None:
                         break
                     if self._is_new_to_us(taken.item):
                         break
@@ -91,7 +94,7 @@ class Handling:
                     delivery, taken = taken.item.delivery, None
                     if ports.recorder is not None and ports.recorder.guards(delivery):
                         return delivery
-        except trio.Cancelled:
+        except (trio.Cancelled, BaseExceptionGroup):  # the author's nursery makes a group of the first
             if taken is not None:
                 self._custody.spare(taken)  # stopped in the middle: not the message's fault
             raise

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import trio
 from trio.testing import MockClock
 
 from support.service import Seen, running
-from tars.actors import Actor, Context, subscribe
+from tars.actors import Actor, Context, every, subscribe
 from tars.actors.mqtt.dead_letter import Why
 from tars.actors.mqtt.events import HandlerFailed
 from tars.actors.mqtt.handling import TimeLimit
@@ -96,3 +98,89 @@ def test_a_limit_that_somebody_else_has_set_is_of_no_more_use() -> None:
     limit.scope.deadline = 200.0
 
     assert not limit.move_on(101.0)
+
+
+async def test_ticks_that_take_longer_than_their_interval_leave_room_for_messages(_virtual: MockClock) -> None:
+    seen = Seen()
+
+    class Subject(Actor):
+        @every(1.0)
+        async def look(self) -> None:
+            await trio.sleep(1.5)
+
+        @every(1.0)
+        async def look_elsewhere(self) -> None:
+            await trio.sleep(1.5)
+
+        @subscribe("in")
+        async def on_in(self, event: bytes) -> None:
+            seen.add(event)
+
+    async with running(Subject) as world:
+        await trio.sleep(1.1)
+        for number in range(3):
+            await world.deliver("in", b"%d" % number)
+        await world.settled()
+
+        assert [b"0", b"1", b"2"] == seen.items
+        assert trio.current_time() < 7.0
+
+
+async def test_a_handler_that_computes_and_never_waits_holds_others_up_for_one_message_at_a_time(_virtual: MockClock) -> None:
+    gate = trio.Event()
+    seen = Seen()
+    between: list[int] = []
+
+    class Subject(Actor):
+        @subscribe("in")
+        async def on_in(self, event: bytes) -> None:
+            if not gate.is_set():
+                await gate.wait()  # the first one: all the others queue up behind it
+            _virtual.jump(0.1)
+            seen.add(event)
+
+    class Other(Actor):
+        @every(0.1)
+        async def look(self) -> None:
+            between.append(len(seen.items))
+
+    async with running(Subject, Other) as world:
+        for number in range(50):
+            await world.deliver("in", b"%d" % number)
+        await world.quiet()
+        between.clear()
+        gate.set()
+        await world.settled()
+
+    assert max(after - before for before, after in itertools.pairwise([0, *between])) <= 3
+
+
+@pytest.mark.parametrize("in_nursery", [False, True])
+async def test_a_message_whose_handling_is_cancelled_is_not_at_fault(_virtual: MockClock, in_nursery: bool) -> None:
+    attempts: list[int] = []
+    running_now = trio.Event()
+
+    class Subject(Actor):
+        @subscribe("in")
+        async def on_in(self, _event: bytes, ctx: Context) -> None:
+            attempts.append(ctx.attempt)
+            if len(attempts) > 1:
+                return
+            running_now.set()
+            async with trio.open_nursery() as nursery:
+                if in_nursery:
+                    nursery.start_soon(trio.sleep_forever)
+                await trio.sleep_forever()
+
+        @subscribe("other")
+        async def on_other(self, event: bytes) -> None:
+            pass
+
+    limits = {"handler_timeout_s": 1000.0}
+    async with running(Subject, actors={"subject": limits}) as world:
+        await world.deliver("in", b"x")
+        await running_now.wait()
+        await world.reload(Subject, actors={"subject": {**limits, "topics": {"other": "new"}}})  # it must stop, and does not
+        await world.settled()
+
+    assert [1, 1] == attempts
