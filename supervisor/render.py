@@ -28,6 +28,9 @@ _LEVELS: Final[tuple[Level, ...]] = ("debug", "info", "warning", "error", "criti
 _NUMBERS: Final[Mapping[Level, int]] = MappingProxyType({level: getattr(logging, level.upper()) for level in _LEVELS})
 _TEXT_CHARS: Final = 16_000
 _ERROR_CHARS: Final = 2_000
+_NAME_CHARS: Final = 500
+_NAMES: Final = frozenset({"topic", "message_id", "correlation_id", "causation_id"})
+"""What a stranger chooses, as long as 64 KiB each, and every line about the message says."""
 _DEPTH: Final = 6
 _LEAVES_SHOWN: Final = 5
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -92,7 +95,8 @@ def plain(key: str, value: object, depth: int = 0) -> object:
         return {str(name): plain(str(name), inner, depth + 1) for name, inner in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)) and depth < _DEPTH:
         return [plain(key, inner, depth + 1) for inner in value]
-    return redact(_text(value))
+    text = redact(_text(value))
+    return text if len(text) <= _NAME_CHARS or key not in _NAMES else f"{text[:_NAME_CHARS]}..."
 
 
 def _text(value: object) -> str:

@@ -12,6 +12,8 @@ from typing import Any, Final
 import attrs
 import pytest
 
+from tars.actors.contracts.codec import MAX_PAYLOAD_BYTES
+from tars.actors.contracts.plain import MAX_DEPTH
 from tars.actors.mqtt.latest import MAX_BYTES, MAX_TOPICS
 from tars.actors.mqtt.own_retained import OwnRetained
 from tars.actors.mqtt.retained import LastRetained
@@ -106,16 +108,16 @@ def test_every_setting_in_a_sentence_exists() -> None:
     dotted = {f"{table}.{key}" for table, settings in TABLES.items() for key in attrs.fields_dict(settings)}
     named = [name for row in SENTENCES for name in re.findall(r"`([a-z_.0-9]+)(?: = [^`]*)?`", " ".join(row[:2]))]
     known = keys | dotted | {"seq", "quarantined", "discarded", "removed", "state_dir", "expires_s", "drop_oldest", "drop_newest", "block"}
-    known |= {"def", "async", "ctx.request", "key", "id"}
+    known |= {"def", "bytes", "async", "ctx.request", "key", "id"}
 
     assert [] == [name for name in named if name not in known]
 
 
-def test_the_bounds_of_retained_state_are_those_of_the_code() -> None:
-    assert (1000, 16 * 1024 * 1024) == (MAX_TOPICS, MAX_BYTES)
+def test_the_bounds_it_names_are_those_of_the_code() -> None:
+    assert (1000, 16 * 1024 * 1024, 16 * 1024 * 1024, 64) == (MAX_TOPICS, MAX_BYTES, MAX_PAYLOAD_BYTES, MAX_DEPTH)
     for kept in (OwnRetained().last, LastRetained().last):
         assert (MAX_TOPICS, MAX_BYTES) == (kept.capacity, kept.max_bytes)
-    assert (2, 2) == (TEXT.count("1 000"), TEXT.count("16 MiB"))
+    assert (2, 3, 1) == (TEXT.count("1 000"), TEXT.count("16 MiB"), TEXT.count("64 levels"))
 
 
 def test_it_says_what_no_test_proves() -> None:
