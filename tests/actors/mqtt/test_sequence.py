@@ -197,10 +197,11 @@ def test_what_is_remembered_is_bounded_and_what_was_silent_for_longest_goes_and_
 def test_a_stream_that_is_not_silent_stays() -> None:
     count = Count()
     count.see({"id": "old", "seq": 1})
-    for number in range(MAX_STREAMS + 1):
+    for number in range(MAX_STREAMS - 1):
         count.see({"id": f"n{number}", "seq": 1})
-        count.see({"id": "old", "seq": 1})
-    count.see({"id": "old", "seq": 3})
+    count.see({"id": "old", "seq": 2})
+    count.see({"id": "one too many", "seq": 1})
+    count.see({"id": "old", "seq": 4})
 
     assert 1 == count.sequences.missing
 
