@@ -4,7 +4,8 @@ One slot of `SLOT_BYTES` for each message, a line of JSON that `cat` can show; f
 actors' own. Laws. The file is mapped, and never synced: what stands in memory that the kernel shares outlives the process, and a
 power cut proves nothing against a message. A slot says something new with its first byte, which is written last. The disk's space is
 taken before a slot is used, so a full disk is an error there, and not the signal that ends a process which writes to a map.
-Reading twice what one death has left counts it once. A file that is none of ours is kept aside.
+Reading twice what one death has left counts it once. A file that is none of ours is kept aside. Nobody may shorten it while it is
+in use (``cp`` onto it does): the kernel ends a process that writes to a map behind the end of its file.
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ class JournalFile:
         at = len(self._map)
         while at < size:  # a full disk takes a part first, and nothing then
             at += os.pwrite(self._descriptor, bytes(size - at), at)
+        grown = mmap.mmap(self._descriptor, size)  # this may fail as well: then the one there is goes on
         self._map.close()
-        self._map = mmap.mmap(self._descriptor, size)
+        self._map = grown
 
     def close(self) -> None:
         """The end was orderly: nothing is in hand. Raises OSError."""

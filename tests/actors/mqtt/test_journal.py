@@ -50,6 +50,18 @@ def dead_with(state_dir: Path, *in_hand: tuple[str, str], attempt: int = 1) -> J
     return file
 
 
+@contextmanager
+def memory_limit(more_bytes: int) -> Iterator[None]:
+    """This process may map so much more than it has now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 # -- the file -------------------------------------------------------------------------------------
 
 
@@ -127,6 +139,21 @@ def test_a_slot_that_cannot_be_read_is_nobodys_message(tmp_path: Path) -> None:
         file.write(b"[0,1,\n")
     with opened(tmp_path / "state") as journal:
         assert [InHand(1, 1, *TWO)] == journal.found
+
+
+def test_a_journal_that_cannot_be_mapped_for_more_actors_goes_on_for_those_it_has(tmp_path: Path) -> None:
+    with opened(tmp_path) as journal:
+        journal.note(0, 0, 1, ONE)
+        with memory_limit(more_bytes=1_000_000), pytest.raises(OSError, match="Cannot allocate memory"):
+            journal.note(16, 0, 1, TWO)
+        journal.clear(0)
+        journal.note(0, 0, 2, ONE)
+        journal.note(16, 0, 1, TWO)
+        beside = tmp_path / "beside"
+        beside.mkdir()
+        shutil.copy(tmp_path / FILE_NAME, beside)
+    with opened(beside) as journal:
+        assert [InHand(1, 2, *ONE), InHand(1, 1, *TWO)] == journal.found
 
 
 @pytest.mark.parametrize("content", [b"precious" * 1000, b"x"])
