@@ -12,7 +12,7 @@ key uses what the others leave, and never what they need.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 import attrs
 
@@ -35,7 +35,11 @@ class Lanes:
     key: LaneKey | None = None
     share: int = 1
     subscriptions: tuple[Subscription, ...] = ()
+    _mailboxes: tuple[Sized, ...] = attrs.field(init=False)
     _keys: dict[str, KeyOf] = attrs.field(factory=dict, init=False)  # by subscription id
+
+    def __attrs_post_init__(self) -> None:
+        self._mailboxes = tuple(box.mailbox for box in self.boxes)
 
     @property
     def shape(self) -> tuple[int, str | None]:
@@ -58,7 +62,7 @@ class Lanes:
 
     def over_share(self) -> Sequence[ActorBox]:
         """Those that may hold too much, each told its share; nobody while there is room for all."""
-        held = [len(box.mailbox) for box in self.boxes]
+        held = [*map(len, self._mailboxes)]
         if sum(held) <= self.share:
             return ()
         level = water_level(held, self.share)
