@@ -17,13 +17,13 @@ import trio
 
 from tars.supervisor import Custody, Escalate, ExitReason, ExitRequest, Mailbox, Taken, leaves, trap_exit
 
-from .connection_ports import Ports
+from .connection_ports import Ports, refusal
 from .dead_letter import Why
 from .events import DrainEnded, LinkDown, LinkUp, Qos0Shed
 from .health import place_of_subscription
 from .outgoing import Outgoing
 from .pulse import Pulse
-from .transport import FAILURE, ConnectSettings, Link, LinkLost, LinkRefused, Outbound
+from .transport import FAILURE, Link, LinkLost, LinkRefused, Outbound
 
 _GOODBYE_S = 1.0
 
@@ -41,7 +41,7 @@ async def connection(ports: Ports, *, task_status: trio.TaskStatus[None]) -> Non
                 await session.run(request)
             except* LinkRefused as refused:
                 first = next(leaf for leaf in leaves(refused) if isinstance(leaf, LinkRefused))
-                raise Escalate(_refusal(ports.settings, first)) from refused
+                raise Escalate(refusal(ports.settings, first)) from refused
             watch.cancel_scope.cancel()
 
 
@@ -185,8 +185,7 @@ class _Session:
                 while self._unconfirmed >= window or (mailbox is not self._ports.urgent and len(self._ports.urgent)):
                     await self._moved.wait()
                 for taken in custody.receive_nowait(min(256, window - self._unconfirmed)):
-                    self._publish(link, custody, taken)
-                    if mailbox is self._ports.outbox:
+                    if self._publish(link, custody, taken) and mailbox is self._ports.outbox:
                         self._ports.state.retained.told(taken.item.message)
                 self._moved.beat()  # what is urgent is through: the rest may go on
                 await trio.lowlevel.checkpoint()
@@ -201,14 +200,19 @@ class _Session:
         for message in self._forgotten:
             while self._unconfirmed >= window or len(self._ports.urgent):
                 await self._moved.wait()
-            link.publish(message, confirmed if message.qos else None)
-            self._unconfirmed += bool(message.qos)
+            try:
+                link.publish(message, confirmed if message.qos else None)
+                self._unconfirmed += bool(message.qos)
+            except ValueError as impossible:  # it was possible before: the broker's limits are others now
+                self._ports.state.retained.forget(message)
+                self._ports.letters.outbound(Outgoing(message), Why.REFUSED, impossible)
 
-    def _publish(self, link: Link, custody: Custody[Outgoing], taken: Taken[Outgoing]) -> None:
+    def _publish(self, link: Link, custody: Custody[Outgoing], taken: Taken[Outgoing]) -> bool:
+        """False: it was not sent, and is a dead letter."""
         outgoing = taken.item
         if outgoing.expires_at is not None and outgoing.expires_at <= trio.current_time():
             self._give_up(custody, taken, Why.EXPIRED, "expired before it could be sent")
-            return
+            return False
 
         def confirmed(code: int) -> None:
             self._unconfirmed -= 1
@@ -232,6 +236,8 @@ class _Session:
                 self._moved.beat()
         except ValueError as impossible:
             self._give_up(custody, taken, Why.REFUSED, impossible)
+            return False
+        return True
 
     def _give_up(self, custody: Custody[Outgoing], taken: Taken[Outgoing], why: Why, error: BaseException | str) -> None:
         custody.done(taken)
@@ -288,12 +294,3 @@ class _Session:
     def _unsent(self) -> int:
         boxes = (self._ports.urgent, self._ports.dead_letters, self._ports.outbox)
         return sum(box.statistics().queued + box.statistics().in_hand for box in boxes)
-
-
-def _refusal(settings: ConnectSettings, refused: LinkRefused) -> str:
-    hint = f"; {refused.hint}" if refused.hint else ""
-    where = f"{settings.host}:{settings.port}"
-    if str(refused).startswith(f"{where}: "):  # not the broker's word, or not about who we are
-        return f"broker {refused}{hint}"
-    why = str(refused).removeprefix(f"{where} ").removeprefix("refused the connection: ")
-    return f"broker {where} refused client id {settings.client_id!r}: {why}{hint}"

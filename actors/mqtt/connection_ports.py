@@ -14,7 +14,7 @@ from .in_flight import Delivery, InFlight
 from .letters import Letters
 from .link_state import Filters, LinkState
 from .outgoing import Outgoing
-from .transport import ConnectSettings, Transport
+from .transport import ConnectSettings, LinkRefused, Transport
 
 
 @attrs.frozen(eq=False)
@@ -38,3 +38,13 @@ class Ports:
     inbound_qos0: int
     acks_in_order: bool = False
     dead_letters: Mailbox[Outgoing] = attrs.field(factory=lambda: Mailbox(1))  # to be published, beside the outbox
+
+
+def refusal(settings: ConnectSettings, refused: LinkRefused) -> str:
+    """What is said when the broker will not have us."""
+    hint = f"; {refused.hint}" if refused.hint else ""
+    where = f"{settings.host}:{settings.port}"
+    if str(refused).startswith(f"{where}: "):  # not the broker's word, or not about who we are
+        return f"broker {refused}{hint}"
+    why = str(refused).removeprefix(f"{where} ").removeprefix("refused the connection: ")
+    return f"broker {where} refused client id {settings.client_id!r}: {why}{hint}"

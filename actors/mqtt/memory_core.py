@@ -42,7 +42,7 @@ class BrokerCore(BrokerWatch):
     ) -> None:
         super().__init__()
         self._users = None if users is None else dict(users)
-        self._limits = limits
+        self.limits = limits
         self._max_queued = max_queued
         self._max_inflight = max_inflight
         self._overshoots = overshoots
@@ -96,7 +96,7 @@ class BrokerCore(BrokerWatch):
         if not self._lets_in(settings):
             link.finish(connect_refused(_BAD_CREDENTIALS, link.where))
             return
-        if settings.will is not None and settings.will.qos > self._limits.max_qos:
+        if settings.will is not None and settings.will.qos > self.limits.max_qos:
             closed = End(f"connection to {link.where} lost before the broker answered CONNECT: closed by the other side")
             link.finish(connect_refused(_QOS_NOT_SUPPORTED, link.where) if link.is_5 else closed)
             return
@@ -104,7 +104,7 @@ class BrokerCore(BrokerWatch):
             self._break(self._links[settings.client_id], SESSION_TAKEN_OVER)
         self._expire_sessions()
         session = self._sessions.get(settings.client_id)
-        link.hear_connack(attrs.evolve(self._limits if link.is_5 else NO_LIMITS, session_present=session is not None))
+        link.hear_connack(attrs.evolve(self.limits if link.is_5 else NO_LIMITS, session_present=session is not None))
         if session is None:
             session = self._sessions[settings.client_id] = Session(settings.client_id, self._note_lost, self._max_queued)
         self._links[settings.client_id] = link
@@ -180,10 +180,10 @@ class BrokerCore(BrokerWatch):
 
     def _takes(self, message: Outbound) -> bool:
         """Is the packet small enough? Under 3.1.1 the client cannot know beforehand, and is cut off."""
-        if self._limits.max_packet_bytes is None:
+        if self.limits.max_packet_bytes is None:
             return True
         try:
-            check_publish(message, attrs.evolve(NO_LIMITS, max_packet_bytes=self._limits.max_packet_bytes), b"")
+            check_publish(message, attrs.evolve(NO_LIMITS, max_packet_bytes=self.limits.max_packet_bytes), b"")
         except ValueError:
             return False
         return True
@@ -228,7 +228,7 @@ class BrokerCore(BrokerWatch):
             if refused:
                 codes.append(refused if link.is_5 else _SUBACK_FAILURE_311)
                 continue
-            codes.append(min(qos, self._limits.max_qos, self._granted_at_most.get(topic_filter, qos)))
+            codes.append(min(qos, self.limits.max_qos, self._granted_at_most.get(topic_filter, qos)))
             self._routing.subscribe(session, topic_filter, codes[-1])
         link.hear_answer(packet_id, tuple(codes))
         now_s = trio.current_time()

@@ -28,6 +28,10 @@ class OwnRetained:
         else:  # empty: the topic is cleared; one that expires is no lasting state
             self.last.drop(message.topic)
 
+    def forget(self, message: Outbound) -> None:
+        """It cannot be told any more."""
+        self.last.drop(message.topic)
+
     def all(self) -> tuple[Outbound, ...]:
         """What to tell again, the oldest first."""
         return self.last.all()

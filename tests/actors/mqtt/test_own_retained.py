@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from support.service import CLIENT, running
 from tars.actors import Actor, Context, subscribe
+from tars.actors.mqtt.dead_letter import Why
 from tars.actors.mqtt.latest import Latest
 from tars.actors.mqtt.memory import MemoryBroker
 from tars.actors.mqtt.own_retained import OwnRetained
@@ -88,6 +89,36 @@ async def test_what_waits_to_be_said_follows_what_is_said_again_and_stays_within
         expected = {"lamp/0": b"new", **{f"lamp/{number}": b"old" for number in range(1, 5)}}
         assert expected == {topic: payload for topic, payload in broker.retained.items() if topic.startswith("lamp/")}
         assert [b"old", b"new", b"new", b"new"] == [entry.payload for entry in world.said("lamp/0")]
+
+
+async def test_what_could_never_be_said_is_not_said_again(_virtual: MockClock) -> None:
+    broker = MemoryBroker(limits=ServerLimits(session_present=False, max_packet_bytes=1000))
+    async with running(Lamp, broker=broker) as world:
+        await world.deliver("set/it", {"topic": "lamp/large", "payload": "x" * 2000})
+        await world.deliver("set/it", {"topic": "lamp/a", "payload": "on"})
+        await world.settled()
+        broker.kill(persistent=False)
+        broker.restart()
+        await world.health("reconnected")
+        await world.quiet()
+
+        assert b"on" == broker.retained["lamp/a"]
+        assert 1 == len(world.store.letters)
+
+
+async def test_what_the_broker_takes_no_more_is_a_dead_letter_and_the_rest_is_said_again(_virtual: MockClock) -> None:
+    async with running(Lamp) as world:
+        for topic, payload in (("lamp/large", "x" * 2000), ("lamp/a", "on")):
+            await world.deliver("set/it", {"topic": topic, "payload": payload})
+        await world.settled()
+        world.broker.kill(persistent=False)
+        world.broker.limits = ServerLimits(session_present=False, max_packet_bytes=1000)
+        world.broker.restart()
+        (letter,) = await world.store.until(1)
+        await world.quiet()
+
+        assert (Why.REFUSED, "lamp/large") == (letter.why, letter.topic)
+        assert b"on" == world.broker.retained["lamp/a"]
 
 
 def test_the_topic_told_longest_ago_goes_first() -> None:
