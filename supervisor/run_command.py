@@ -5,8 +5,11 @@ Law: knows nothing of the command line's library. A service starts without it, a
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .application import Plan, next_start, plan, replan
@@ -22,7 +25,8 @@ from .streams import let_go_of, tell_user
 def run_config(config: Path) -> int:
     """Run the service of this file until it ends or is told to; the exit code. What is wrong with the file goes to the standard error."""
     try:
-        planned = plan(config, os.environ)
+        with _nothing_to_collect():
+            planned = plan(config, os.environ)
     except ConfigError as error:
         tell_user(str(error))
         return BAD_CONFIG
@@ -31,6 +35,7 @@ def run_config(config: Path) -> int:
     except OSError as error:
         tell_user(f"{config}: log.file: cannot be opened: {error.filename or planned.log.file}: {error.strerror}")
         return BAD_CONFIG
+    gc.freeze()  # classes and code are here to stay: no collection, which nobody can interrupt, need look at them again
     code = run_process(
         planned.spec,
         stop_deadline_s=planned.stop_deadline_s,
@@ -38,6 +43,16 @@ def run_config(config: Path) -> int:
     )
     let_go_of(sys.stdout)
     return code
+
+
+@contextmanager
+def _nothing_to_collect() -> Iterator[None]:
+    """Importing an application makes much that stays, and hardly any garbage."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _reload(first: Plan, running: SupervisorSpec, config: Path) -> Wanted:
