@@ -7,6 +7,7 @@ by what they find here, or restarted by `Supervisor.reconfigure` where that is n
 from __future__ import annotations
 
 import functools
+import logging
 import math
 import secrets
 from collections.abc import Callable, Sequence
@@ -258,9 +259,17 @@ def _settled(window: DoneWindow, journal: Journal, log: Any, delivery: Delivery)
         window.record(delivery.key, delivery.succeeded, trio.current_time())
     if journal.suspects:
         journal.settled(delivery)
+    if not _tells(log):  # the values of a line that nobody sees cost, too
+        return
     cause = cause_of(delivery.inbound.user_properties)
     by = {"causation_id": cause} if cause else {}
     log.debug("message_settled", topic=delivery.inbound.topic, message_id=delivery.message_id, given=len(delivery.given), **by)
+
+
+def _tells(log: Any) -> bool:
+    """Would it write a debug line? A logger that cannot say so (an embedding program's) is asked to."""
+    is_enabled_for = getattr(log, "is_enabled_for", None)
+    return is_enabled_for is None or bool(is_enabled_for(logging.DEBUG))
 
 
 def _unsent(letters: Letters, outgoing: Outgoing, reason: str) -> None:

@@ -1,12 +1,12 @@
 """The short way to read a document that is exactly as it should be; whatever is not goes the long way, and is explained there.
 
 Law: it says yes only where the long way would, and to the same value; it never says no. Classes with nothing but scalars and
-plain objects have it. Measured: an envelope 0.9 µs instead of 2.6, a class of six fields 1.1 instead of 2.9.
+plain objects have it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Final, Union, get_args, get_origin
 
@@ -16,6 +16,8 @@ from .compound import ANYTHING, Read
 
 _SCALARS: Final = frozenset({str, int, bool, NoneType})
 _OBJECTS: Final = (dict, dict[str, Any], dict[str, object])
+MAX_SHAPES: Final = 64
+"""Names and types in their order; strangers choose the order, so there is an end to how many are known by heart."""
 _EXACT: Final = 1 << 53
 """Integers up to here are floats, too."""
 
@@ -53,22 +55,37 @@ def _kinds(wanted: Any) -> frozenset[Any]:
 
 def _reader(cls: Any, kinds: Mapping[str, frozenset[Any]], long_way: Read) -> Read:
     count = len(kinds)
+    shapes: set[tuple[Any, ...]] = set()  # that have been found to fit
     floats = tuple(field.name for field in attrs.fields(cls) if float in kinds[field.name] and field.type not in ANYTHING)
 
+    def fits(value: dict[Any, Any]) -> bool:
+        return len(value) == count and all(name in kinds and type(item) in kinds[name] for name, item in value.items())
+
     def read(value: Any, _: Any) -> Any:
-        if type(value) is not dict or len(value) != count:
+        if type(value) is not dict:
             return long_way(value, cls)
-        for name, item in value.items():
-            if name not in kinds or type(item) not in kinds[name]:
+        shape = (*value, *map(type, value.values()))  # one publisher's messages are all alike
+        if shape not in shapes:
+            if not fits(value):
                 return long_way(value, cls)
-        for name in floats:
-            item = value[name]
-            if type(item) is int:
-                if not -_EXACT <= item <= _EXACT:
-                    return long_way(value, cls)
-                value = {**value, name: float(item)}
-            elif item is not None and item - item != 0.0:  # infinite, or no number
-                return long_way(value, cls)
+            if len(shapes) < MAX_SHAPES:
+                shapes.add(shape)
+        if floats:
+            exact = _with_floats(value, floats)
+            return long_way(value, cls) if exact is None else cls(**exact)
         return cls(**value)
 
     return read
+
+
+def _with_floats(value: dict[Any, Any], floats: Sequence[str]) -> dict[Any, Any] | None:
+    """`value`, with integers made floats where those belong; None when there is one that is not as finite as it should be."""
+    for name in floats:
+        item = value[name]
+        if type(item) is int:
+            if not -_EXACT <= item <= _EXACT:
+                return None
+            value = {**value, name: float(item)}
+        elif item is not None and item - item != 0.0:  # infinite, or no number
+            return None
+    return value

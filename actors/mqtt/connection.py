@@ -116,7 +116,8 @@ class _Session:
         ports = self._ports
         while True:
             shed = 0
-            for message in await link.receive():
+            batch, now = await link.receive(), trio.current_time()
+            for message in batch:
                 if not self._intake:
                     continue  # never acknowledged: the broker keeps it for the next time
                 if message.qos == 0 and ports.table.qos0 >= ports.inbound_qos0:
@@ -126,7 +127,7 @@ class _Session:
                     self._order.append(message.packet_id)
                 if message.duplicate and ports.table.rejoin(message, self._epoch):
                     continue
-                ports.arrivals.send_nowait(ports.table.arrive(message, self._epoch))
+                ports.arrivals.send_nowait(ports.table.arrive(message, self._epoch), now=now)
             if shed:
                 ports.emit(Qos0Shed(shed, ports.inbound_qos0))
 

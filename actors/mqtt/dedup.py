@@ -46,13 +46,14 @@ async def dedup(ports: DedupPorts, *, task_status: trio.TaskStatus[None]) -> Non
         while True:
             await custody.wait()
             await ports.usable()
-            for taken in await custody.receive(BATCH):
+            batch, now = await custody.receive(BATCH), trio.current_time()
+            for taken in batch:
                 custody.begin(taken)
                 if taken.attempt > MAX_ATTEMPTS:
                     ports.letters.unhandled(taken.item, Why.POISON, attempts=MAX_ATTEMPTS, error="dedup failed on it")
                     ports.table.dispatch(taken.item)
-                elif _admit(ports, taken.item, trio.current_time()):
-                    ports.admitted.send_nowait(taken.item)
+                elif _admit(ports, taken.item, now):
+                    ports.admitted.send_nowait(taken.item, now=now)
                 custody.done(taken)
 
 

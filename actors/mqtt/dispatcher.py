@@ -69,18 +69,19 @@ async def dispatcher(ports: DispatchPorts, *, task_status: trio.TaskStatus[None]
     async with ports.admitted.custody() as custody:
         while True:
             with trio.move_on_at(_next_overflow(ports, trio.current_time())) as ports.alarm.scope:
-                for taken in await custody.receive(BATCH):
+                batch, now = await custody.receive(BATCH), trio.current_time()
+                for taken in batch:
                     custody.begin(taken)
                     if taken.attempt > MAX_ATTEMPTS:
                         ports.letters.unhandled(taken.item, Why.POISON, attempts=MAX_ATTEMPTS, error="the dispatcher failed on it")
                         ports.table.dispatch(taken.item)
                     else:
-                        _dispatch(ports, taken.item)
+                        _dispatch(ports, taken.item, now)
                     custody.done(taken)
             _shed_overflow(ports, trio.current_time())
 
 
-def _dispatch(ports: DispatchPorts, delivery: Delivery) -> None:
+def _dispatch(ports: DispatchPorts, delivery: Delivery, now: float) -> None:
     """Idempotent: a dispatcher that died halfway is repeated without giving anyone the delivery twice."""
     wanted = _answers(ports, delivery)
     for subscription in ports.matcher.match(delivery.inbound.topic):
@@ -93,7 +94,7 @@ def _dispatch(ports: DispatchPorts, delivery: Delivery) -> None:
         if box.parked:
             set_aside(ports.table, ports.letters, work, Why.PARKED)
         else:
-            box.mailbox.send_nowait(work)
+            box.mailbox.send_nowait(work, now=now)
     if not wanted:
         if ports.hold(delivery):
             return

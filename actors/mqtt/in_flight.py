@@ -11,7 +11,6 @@ packet came by; packet ids mean nothing on another one.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -77,14 +76,14 @@ class InFlight:
     """See the module. `on_settled` is told of each settled delivery, before it is acknowledged.
 
     `record(delivery, on_written)` is asked about each that has succeeded somewhere and owes nothing: True when that must be
-    written down before it may settle, and `on_written` will be called when it is. One whose other subscriptions take long is
+    written down before it may settle, and `on_written(delivery)` will be called when it is. One whose other subscriptions take long is
     not waited for: what is done stays done.
 
     Serials count from `first_serial`: in ids that leave the process, two processes must not mean two things by one.
     """
 
     on_settled: Callable[[Delivery], None]
-    record: Callable[[Delivery, Callable[[], None]], bool] = attrs.field(default=lambda *_: False, kw_only=True)
+    record: Callable[[Delivery, Callable[[Delivery], None]], bool] = attrs.field(default=lambda *_: False, kw_only=True)
     changed: Pulse = attrs.field(factory=Pulse, init=False)  # something was settled, or an ack is ready
     qos0: int = attrs.field(default=0, init=False)
     _live: set[Delivery] = attrs.field(factory=set, init=False)
@@ -222,7 +221,7 @@ class InFlight:
             return
         if len(delivery.succeeded) > delivery.noted:
             delivery.noted = len(delivery.succeeded)
-            if self.record(delivery, functools.partial(self.release, delivery)):
+            if self.record(delivery, self.release):
                 self.hold(delivery)
                 return
         if delivery.outstanding:

@@ -6,6 +6,7 @@ and while none can be written, nobody lets a delivery in: it could be handled, a
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -57,12 +58,12 @@ class Recorder:
         """Is it one that will come again after a death of the process, and be recognised then?"""
         return self.durable and bool(delivery.tokens) and delivery.recorded and self.window.ttl_s > 0 and delivery.lasting
 
-    def record(self, delivery: Delivery, on_written: Callable[[], None]) -> bool:
-        """Everybody is done with `delivery`. True: it is to be recorded first, and `on_written` follows when it is."""
+    def record(self, delivery: Delivery, on_written: Callable[[Delivery], None]) -> bool:
+        """Everybody is done with `delivery`. True: it is to be recorded first, and `on_written(delivery)` follows when it is."""
         if not delivery.succeeded or not self.guards(delivery):
             return False
         done = Done(delivery.key, tuple(sorted(delivery.succeeded)), self.now() + self._shift_s)
-        self.mailbox.send_nowait(ToRecord(done, on_written))
+        self.mailbox.send_nowait(ToRecord(done, functools.partial(on_written, delivery)))
         return True
 
     def opened(self, found: Sequence[Done]) -> None:

@@ -27,7 +27,8 @@ class DoneWindow:
         if self.ttl_s <= 0 or self.max_entries <= 0:
             return
         self._oldest = min(self._oldest, now)  # what another process did may come later
-        self._expire(now)  # first: a success must not be added to an entry whose time is up
+        if now - self._oldest > self.ttl_s:
+            self._expire(now)  # first: a success must not be added to an entry whose time is up
         known = self._entries.get(key)
         # Tuples of nothing but text and numbers are soon no affair of the garbage collector's; a hundred thousand sets are.
         self._entries[key] = (now, tuple(subscriptions)) if known is None else (known[0], tuple({*known[1], *subscriptions}))
@@ -36,7 +37,8 @@ class DoneWindow:
 
     def finished(self, key: str, now: float) -> frozenset[str]:
         """The subscriptions that handled `key` within the last `ttl_s` seconds."""
-        self._expire(now)
+        if now - self._oldest > self.ttl_s:
+            self._expire(now)
         known = self._entries.get(key)
         return frozenset() if known is None else frozenset(known[1])
 
