@@ -70,6 +70,7 @@ def envelope(data: Any, **fields: Any) -> dict[str, Any]:
         ("begun again at 0", (0, 1, 2, 3, 0, 1, 2), 0),
         ("begun again at 0, and a gap", (0, 1, 2, 3, 0, 2), 1),
         ("begun again, and a gap", (1, 2, 3, 4, 1, 2, 4), 1),
+        ("begun again, and one of what was missing before sent twice", (1, 2, 4, 1, 2, 3, 4, 3), 1),
         ("a gap, begun again, and a gap", (1, 3, 4, 1, 3), 2),
         ("the first one again", (1, 2, 3, 4, 1, 5, 6), 0),
         ("the first one again over a gap", (1, 2, 4, 1, 5, 3), 0),
