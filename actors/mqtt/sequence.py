@@ -7,8 +7,9 @@ is an envelope's, or a raw JSON object; its `seq` is an integer that grows by on
 * A number seen before is no gap. 0 or 1, seen before, is a publisher that begins again, unless the next number goes on as before.
 * What comes late is taken back, for the last `MAX_HOLES` gaps of a stream.
 * What is remembered is bounded: `MAX_STREAMS`, the one silent for longest goes first. What has a longer name is not counted.
-* The first gap of a stream is told at once, then one line in `QUIET_S` at most tells the sum: a link that loses every second
-  message must not fill the log. What is untold at the end of the process, or when the stream is forgotten, is told then.
+* The first gap of a stream is told at once, then one line in `QUIET_S` at most tells the sum, in twice as much the next time, as
+  long as it goes on: a link that loses every second message, or a publisher that counts over all its topics, must not fill the log.
+  What is untold at the end of the process, or when the stream is forgotten, is told then.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ MAX_HOLES: Final = 16
 MAX_NAME_CHARS: Final = 512
 """Of topic, key, type and source together."""
 QUIET_S: Final = 10.0
+MAX_QUIET_S: Final = 3600.0
+"""Doubling ends here."""
 _ENVELOPE: Final = frozenset({"id", "type", "ts", "source", "data"})
 
 
@@ -46,6 +49,7 @@ class _Stream:
     missing: int = 0  # over all counts of the stream
     untold: int = 0
     told_at: float = -math.inf
+    quiet_s: float = QUIET_S  # until the next line, at least
     expected: int = 0  # of the first gap that is untold
     got: int = 0  # of the last one
 
@@ -140,7 +144,9 @@ class Sequences:
             stream.untold = max(0, stream.untold + more)
         if more < 0 and not stream.missing:
             self.emit(SequenceFilled(stream.topic, stream.key))
-        if stream.untold and now - stream.told_at >= QUIET_S:
+        if stream.untold and now - stream.told_at >= stream.quiet_s:
+            goes_on = now - stream.told_at < 2 * stream.quiet_s
+            stream.quiet_s = min(MAX_QUIET_S, 2 * stream.quiet_s) if goes_on else QUIET_S
             self._tell(stream, now)
 
     def _tell(self, stream: _Stream, now: float) -> None:

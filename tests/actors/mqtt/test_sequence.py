@@ -22,7 +22,7 @@ from tars.actors import subscribe
 from tars.actors.contracts import decode_json
 from tars.actors.mqtt.events import SequenceFilled, SequenceGap
 from tars.actors.mqtt.memory import MemoryBroker
-from tars.actors.mqtt.sequence import MAX_HOLES, MAX_NAME_CHARS, MAX_STREAMS, QUIET_S, Sequences
+from tars.actors.mqtt.sequence import MAX_HOLES, MAX_NAME_CHARS, MAX_QUIET_S, MAX_STREAMS, QUIET_S, Sequences
 from tars.supervisor.log import LogSettings, configure, event_logger
 from tars.supervisor.log_command import logs
 
@@ -235,6 +235,20 @@ def test_the_first_gap_is_told_at_once_and_the_next_ones_as_a_sum() -> None:
     count.all(10, now=QUIET_S)
 
     assert [SequenceGap("t", "", 4, 9, 3, 4)] == count.told[1:]
+
+
+def test_a_publisher_whose_numbers_are_not_counted_by_topic_is_told_of_less_and_less_often() -> None:
+    count = Count()
+    count.all(*range(0, 1000, 100))  # a gap at each message, and nothing told but the first
+    for second in range(86_400):
+        count.see({"seq": 1000 + second * 100}, now=float(second))
+
+    told = len(count.told)
+    count.see({"seq": 10**9}, now=86_400 + 2 * MAX_QUIET_S)
+    count.see({"seq": 2 * 10**9}, now=86_400 + 2 * MAX_QUIET_S + QUIET_S)  # it had stopped: told as soon as at first
+
+    assert told + 2 == len(count.told)
+    assert 1 + 9 + 86_400 // MAX_QUIET_S >= told > 86_400 // MAX_QUIET_S
 
 
 def test_at_the_end_nothing_stays_untold() -> None:
