@@ -1,14 +1,15 @@
-"""A service with lanes that is killed: each key keeps its order, and what was in hand runs again, one message of each lane."""
+"""A service with lanes that is killed, or told to have others: each key keeps its order, and little or nothing runs again."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
 from support.broker import Mosquitto
-from support.process import config, echo_actor, service
+from support.process import config, echo_actor, service, toml
 from support.verifier import CLEAN, journal, judge, rounds
-from support.verifier_client import outside
+from support.verifier_client import distinct, outside
 
 KEYS = [f"k{number}" for number in range(12)]
 KILLS = 3
@@ -40,4 +41,26 @@ async def test_kill_9_in_full_flow_keeps_the_order_of_each_key_and_repeats_one_m
 
     assert ((), (), ()) == (judge(client.sent, taken).lost, judge(client.sent, taken).reordered, judge(client.sent, taken).invented)
     assert len(taken) - len(client.sent) <= sum(concurrency[:KILLS])
-    assert CLEAN == judge(client.sent, client.numbers())
+    assert CLEAN == judge(client.sent, distinct(client.on("out/")))
+
+
+async def test_sighup_in_full_flow_gives_other_lanes_and_each_message_is_handled_once_in_order(tmp_path: Path) -> None:
+    written = tmp_path / "journal"
+    async with Mosquitto() as broker, outside(broker.port, "out/#") as client:
+        async with service(tmp_path, lanes(broker.port, written, 1)) as child:
+            await child.event("link_up")
+            for count, concurrency in enumerate((8, 3, 1), 1):
+                for key, seq in rounds(KEYS, (count - 1) * PER_LIFE, PER_LIFE):
+                    client.number(key, seq)
+                (tmp_path / "service.toml").write_text(toml(lanes(broker.port, written, concurrency)))
+                child.signal(signal.SIGHUP)
+                told = await child.event("reloaded", count=count)
+
+                assert (["root/service/handlers/one"], None) == (told["restarted"], told.get("failed"))
+            await client.answered()
+            child.signal(signal.SIGTERM)
+
+            assert 0 == await child.exited()
+
+    assert CLEAN == judge(client.sent, journal(written, "done"))
+    assert CLEAN == judge(client.sent, distinct(client.on("out/")))
