@@ -33,8 +33,8 @@ async def run_author(call: Callable[..., Awaitable[object]], *arguments: object)
         return _exited(leaving, leaving)
     except BaseExceptionGroup as group:
         exits, rest = group.split(SystemExit)
-        if rest is not None and not isinstance(rest, Exception):  # the word to stop: an exit on the way out is no news
-            raise rest from None
+        if rest is not None and not isinstance(rest, Exception):  # the word to stop: what fails on the way out is no news
+            raise rest.split(Exception)[1] or rest from None
         if exits is None:
             return rest
         error = _exited(leaves(exits)[0], group)

@@ -184,3 +184,29 @@ async def test_a_message_whose_handling_is_cancelled_is_not_at_fault(_virtual: M
         await world.settled()
 
     assert [1, 1] == attempts
+
+
+async def test_one_whose_time_is_up_and_that_fails_on_the_way_out_of_a_nursery_takes_the_ladder(_virtual: MockClock) -> None:
+    attempts: list[int] = []
+
+    async def fails_on_the_way_out() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("late")
+
+    class Subject(Actor):
+        @subscribe("in")
+        async def on_in(self, _event: bytes, ctx: Context) -> None:
+            attempts.append(ctx.attempt)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fails_on_the_way_out)
+                nursery.start_soon(trio.sleep_forever)
+
+    async with running(Subject, actors={"subject": {"handler_timeout_s": LIMIT_S, "max_attempts": 2}}) as world:
+        await world.deliver("in", b"x")
+        await world.settled()
+
+        assert [1, 2] == attempts
+        assert [Why.CRASHED] == [letter.why for letter in world.store.letters]
+        assert [False, True] == [each.final for each in world.events_of(HandlerFailed)]
