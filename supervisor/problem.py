@@ -75,11 +75,12 @@ def dotted(key: KeyPath) -> str:
     return ".".join(parts).replace(".[", "[")
 
 
-def sentence(error: BaseException, at: KeyPath) -> str:
-    """What `error` says about the value at `at`. A secret's value is not in it."""
+def sentence(error: BaseException, at: KeyPath, *, hidden: bool = False) -> str:
+    """What `error` says about the value at `at`. A secret's value is not in it, nor is one `hidden` in the repr of its class."""
     secret = any(is_secret(part) for part in at)
     if isinstance(error, Mismatch):
-        return f"expected {error.expected}, found {show(error.found, secret=secret)}{'' if secret else error.hint}"
+        unseen = secret or hidden
+        return f"expected {error.expected}, found {show(error.found, secret=unseen)}{'' if unseen else error.hint}"
     if secret:
         return "is not acceptable"  # somebody else's validator may quote the value
     # attrs' validators and __attrs_post_init__: the first argument is a sentence

@@ -77,20 +77,26 @@ def structure(cls: type[T], raw: object, at: KeyPath = ()) -> T:
 # -- problems out of cattrs' groups ---------------------------------------------------------------
 
 
-def _problems(error: BaseException, at: KeyPath) -> Iterator[Problem]:
+def _problems(error: BaseException, at: KeyPath, *, hidden: bool = False) -> Iterator[Problem]:
     if isinstance(error, BaseValidationError):
         for inner in error.exceptions:
             note = next((note for note in getattr(inner, "__notes__", ()) if isinstance(note, AttributeValidationNote)), None)
             if isinstance(inner, ForbiddenExtraKeysError):
                 yield from _unknown(inner, at)
             elif note is None:
-                yield from _problems(inner, at)
+                yield from _problems(inner, at, hidden=hidden)
             elif isinstance(inner, KeyError):
                 yield Problem((*at, note.name), f"is missing; expected {describe(note.type)}")
             else:
-                yield from _problems(inner, (*at, note.name))
+                yield from _problems(inner, (*at, note.name), hidden=hidden or _is_hidden(error, note.name))
     else:
-        yield Problem(at, sentence(error, at))
+        yield Problem(at, sentence(error, at, hidden=hidden))
+
+
+def _is_hidden(error: BaseValidationError, field: str) -> bool:
+    """``repr=False``: whoever wrote the class wants it shown nowhere."""
+    cls = error.cl if isinstance(error, ClassValidationError) else None
+    return cls is not None and attrs.has(cls) and any(each.name == field and each.repr is False for each in attrs.fields(cls))
 
 
 def _unknown(error: ForbiddenExtraKeysError, at: KeyPath) -> Iterator[Problem]:

@@ -81,8 +81,7 @@ class JournalFile:
 
     def _grow(self, size: int) -> None:
         at = len(self._map)
-        while at < size:  # a full disk takes a part first, and nothing then
-            at += os.pwrite(self._descriptor, bytes(size - at), at)
+        _write(self._descriptor, bytes(size - at), at)
         grown = mmap.mmap(self._descriptor, size)  # this may fail as well: then the one there is goes on
         self._map.close()
         self._map = grown
@@ -142,10 +141,17 @@ def _begun(descriptor: int, content: bytes, aside: Path | None) -> JournalFile:
     kept = list(suspects.items())[-MAX_SUSPECTS:]
     lines = [_HEADER, *(_line(deaths, 0, suspect) for suspect, deaths in kept)]
     lines += [_FREE] * (min(len(content) // SLOT_BYTES, 1 + MAX_SUSPECTS) - len(lines))  # what never was written is a hole in the file
-    os.pwrite(descriptor, b"".join(line.ljust(SLOT_BYTES) for line in lines), 0)
+    _write(descriptor, b"".join(line.ljust(SLOT_BYTES) for line in lines), 0)
     os.ftruncate(descriptor, (1 + MAX_SUSPECTS) * SLOT_BYTES)  # after that, none is in hand
     mapped = mmap.mmap(descriptor, (1 + MAX_SUSPECTS) * SLOT_BYTES)
     return JournalFile(found, dict(kept), aside, descriptor, mapped, {suspect: slot for slot, (suspect, _) in enumerate(kept, 1)})
+
+
+def _write(descriptor: int, content: bytes, at: int) -> None:
+    """All of it, or OSError: a full disk takes a part first, and nothing then."""
+    written = 0
+    while written < len(content):
+        written += os.pwrite(descriptor, content[written:], at + written)
 
 
 def _line(deaths: int, attempt: int, suspect: Suspect) -> bytes:

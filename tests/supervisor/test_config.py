@@ -46,6 +46,8 @@ class Mqtt:
     weights: dict[str, float] = attrs.field(factory=dict)
     file: Path | None = None
     name: str = attrs.field(default="x", validator=attrs.validators.matches_re("[a-z]+"))
+    pin: int = attrs.field(default=0, repr=False, validator=within(le=9999))
+    door_codes: tuple[int, ...] = attrs.field(default=(), repr=False)
     backoff: Backoff = attrs.field(factory=Backoff)
 
 
@@ -237,6 +239,9 @@ def test_a_value_is_not_usable_while_its_table_has_mistakes(tmp_path: Path) -> N
         'keepalive_s = "mqtt://tars:12345678@host"',
         'keepalive_s = "mqtt://tars:1/2@3@12345678@host:1883/x"',
         'api_key = "12345678"',
+        'pin = "12345678"',
+        "pin = 12345678",
+        'door_codes = [1, "12345678"]',
     ],
 )
 def test_no_report_shows_a_secret(tmp_path: Path, toml: str) -> None:

@@ -336,6 +336,23 @@ async def test_where_nothing_can_be_noted_messages_are_handled_and_health_says_s
         assert [("A", 1)] == seen.items
 
 
+def test_a_slot_has_its_room_on_the_disk_before_it_is_used(tmp_path: Path) -> None:
+    with opened(tmp_path / "state") as file:
+        file.note(0, 0, 1, ONE)
+        found = (tmp_path / "state" / FILE_NAME).stat()
+
+        assert found.st_blocks * 512 >= found.st_size - MAX_SUSPECTS * SLOT_BYTES  # suspects there are none
+
+
+def test_suspects_that_the_disk_has_no_room_for_stay_in_hand_until_it_has(tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    dead_with(state_dir, ONE, TWO)
+    with file_size_limit(SLOT_BYTES * 2), pytest.raises(StoreError, match="cannot be used: File too large"):
+        open_journal(state_dir)
+    with opened(state_dir) as file:
+        assert {ONE: 1, TWO: 1} == file.suspects
+
+
 async def test_a_disk_that_is_full_for_a_note_is_told_and_so_is_its_end(_virtual: MockClock, tmp_path: Path) -> None:
     seen = Seen()
     async with running(handler_of(seen), config=config(tmp_path), store=MemoryStore(journal=True)) as world:
