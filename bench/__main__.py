@@ -145,12 +145,12 @@ def costs(
 ) -> None:
     """Costs that must not grow, and small ones that must stay small; writes costs.json and costs.md."""
     available, environment = available_cores(), dict(os.environ)
-    pinned, names = _pinned(), [name for name in costs_run.ALL if not only or name in only]
+    pinned, chosen = _pinned(), {name: each for name, each in costs_run.ALL.items() if not only or name in only}
     machine = describe(available, pinned, contenders.BY_NAME["tars 5"].distributions, mosquitto_in(search_path(environment)))
     tell = functools.partial(typer.echo, err=True)
     size = (messages // 10, restarts // 2) if quick else (messages, restarts)
     setting = Setting(pinned, environment, tell, *size, rounds, idle_s=10.0)
-    found, failures = trio.run(costs_run.run, names, setting)
+    found, failures = trio.run(costs_run.run, chosen, setting)
     machine = attrs.evolve(machine, load=(*machine.load, load()))
     text = costs_text(found, failures)
     results.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from .child import python
 from .contenders import BY_NAME, counting_service
 from .contract import HANDLERS
 from .costs import Cost
-from .costs_setting import Setting
+from .costs_setting import NO_HEARTBEAT, Setting
 from .relay import relay
 from .scenario import Scenario, source
 from .statistics import spread
@@ -22,6 +22,7 @@ from .throughput import phase
 BACK_MS: Final = 100.0
 WAITING: Final = 20
 """Messages for ten handlers, and a last one for each."""
+QUICK_TO_COME_BACK: Final = "\n[mqtt.backoff]\ninitial_s = 0.05\nmax_s = 0.05\n"
 THROUGH_MOSQUITTO: Final = Scenario("mosquitto", 1)
 
 
@@ -31,14 +32,14 @@ async def back(setting: Setting) -> list[Cost]:
     with setting.folder() as folder:
         async with source(THROUGH_MOSQUITTO, setting.cores, folder, setting.environment) as feed, relay(feed.port) as cable:
             file = folder / "service.toml"
-            file.write_text(f"{counting_service(cable.port, '5')}\n[mqtt.backoff]\ninitial_s = 0.05\nmax_s = 0.05\n", encoding="utf-8")
+            file.write_text(counting_service(cable.port, "5") + NO_HEARTBEAT + QUICK_TO_COME_BACK, encoding="utf-8")
             command = python("tars.supervisor", file)
             async with setting.service(contender.name, command, folder) as service:
                 await service.line(contender.ready)
                 await phase(contender, THROUGH_MOSQUITTO, feed, service, 1_000)
                 for _ in range(setting.rounds):
                     cable.pull()
-                    await service.line(lambda line: "link_down" in line)
+                    await service.line(lambda line: "cannot connect" in line)
                     await feed.feeder.tell(f"load {WAITING} 1")
                     await feed.feeder.words("loaded")
                     await feed.feeder.tell("go")

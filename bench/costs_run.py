@@ -8,6 +8,8 @@ from typing import Final
 
 import orjson
 
+from tars.supervisor.restart import leaves
+
 from . import costs_link, costs_service
 from .child import Failed, python
 from .costs import Cost, Point, growth_bytes
@@ -100,17 +102,18 @@ ALL: Final[Mapping[str, Measurement]] = MappingProxyType(
 )
 
 
-async def run(names: Sequence[str], setting: Setting) -> tuple[list[Cost], list[str]]:
+async def run(measurements: Mapping[str, Measurement], setting: Setting) -> tuple[list[Cost], list[str]]:
     """What was measured, and what could not be."""
     costs: list[Cost] = []
     failures: list[str] = []
-    for name in names:
+    for name, measure in measurements.items():
+        found: list[Cost] = []
         try:
-            found = await ALL[name](setting)
-        except Failed as failed:
-            failures.append(f"{name}: {failed}")
-            setting.tell(f"{name}: FAILED: {failed}")
-            continue
+            found = await measure(setting)
+        except* Failed as group:  # out of a nursery it comes in a group
+            said = "; ".join(str(failed) for failed in leaves(group))
+            failures.append(f"{name}: {said}")
+            setting.tell(f"{name}: FAILED: {said}")
         costs += found
         for cost in found:
             setting.tell(f"{cost.name}: {cost.value.median:,.4g} {cost.unit}")

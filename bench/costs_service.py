@@ -20,7 +20,7 @@ from .child import ROOT, Child, python
 from .contenders import BY_NAME, counting_service
 from .contract import HANDLERS
 from .costs import Cost, Point, growth_bytes, one
-from .costs_setting import Setting, flat
+from .costs_setting import NO_HEARTBEAT, Setting, flat
 from .scenario import QUICK, mosquitto, source
 from .statistics import spread
 from .throughput import phase
@@ -34,8 +34,6 @@ CRASH_MS: Final = 5.0
 PHASE: Final = 20_000
 """Messages between two looks at the memory."""
 TOLD_EVERY: Final = 500_000
-NO_HEARTBEAT: Final = "\n[heartbeat]\nenabled = false\n"
-"""For the long runs: a blaster that encodes answers nobody, and takes no second connection."""
 WINDOW: Final = 200_000
 """Messages after which the dedup window has long been full: 100 000 by default."""
 CRASHES: Final = 500

@@ -16,6 +16,9 @@ from .costs import Cost, one
 FLAT_MB: Final = 2.0
 """What memory may seem to gain over a whole run: the allocator's pages, not a leak of anything that is counted in thousands."""
 
+NO_HEARTBEAT: Final = "\n[heartbeat]\nenabled = false\n"
+"""More of a config. A blaster that encodes answers nobody, and takes no second connection; a machine that is busy may be as slow."""
+
 
 @attrs.frozen
 class Setting:

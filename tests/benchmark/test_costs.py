@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import trio
 
+from bench.child import Cores, Failed
 from bench.costs import Cost, Point, as_text, growth_bytes, one
 from bench.costs_inside import dispatch, log
-from bench.costs_run import ALL
+from bench.costs_run import ALL, run
+from bench.costs_setting import Setting
 from bench.relay import relay
 from bench.statistics import Spread, spread
 
@@ -57,6 +59,23 @@ def test_the_table_tells_what_is_missed_and_what_failed() -> None:
 
 def test_every_measurement_can_be_asked_for() -> None:
     assert ["dispatch", "log", "start", "idle", "actors", "restarts", "crashes", "back", "messages"] == list(ALL)
+
+
+async def test_one_that_fails_is_told_and_the_others_go_on() -> None:
+    async def fails(_: Setting) -> list[Cost]:
+        async with trio.open_nursery():
+            raise Failed("mosquitto ended")
+
+    async def works(_: Setting) -> list[Cost]:
+        await trio.lowlevel.checkpoint()
+        return [Cost("it", one(1.0), "s")]
+
+    told: list[str] = []
+    setting = Setting(Cores(None, None), {}, told.append, messages=1, restarts=1, rounds=1, idle_s=0.0)
+    costs, failures = await run({"fails": fails, "works": works}, setting)
+
+    assert (["it"], ["fails: mosquitto ended"]) == ([each.name for each in costs], failures)
+    assert ["fails: FAILED: mosquitto ended", "it: 1 s"] == told
 
 
 async def echo(stream: trio.SocketStream) -> None:
