@@ -156,3 +156,14 @@ def test_the_table_of_a_soak_has_one_row_for_each_fault_the_newest(tmp_path: Pat
 
     assert ["| RST", "4", "30", "30", "0", "0", "0", "0", "0"] == reset
     assert ["| kill -9 (FAILED)", "3", "20", "20", "0", "0", "2", "1", "0"] == kill
+
+
+def test_what_was_measured_has_a_row_for_every_fault_and_no_row_breaks_the_promise() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    section = page.partition("\n## What was measured\n")[2].partition("\n## ")[0]
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("|")]
+    by_name = [dict(zip(head, row, strict=True)) for row in rows]
+
+    assert [fault.name for fault in FAULTS] == [row["fault"] for row in by_name]
+    assert [] == [row for row in by_name if (row["lost"], row["out of order"], row["answered twice"]) != ("0", "0", "0")]
+    assert [] == [row for row in by_name if row["handled twice"] != row["of these permitted"]]
