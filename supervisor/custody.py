@@ -27,17 +27,22 @@ class Taken(Generic[T]):
 class Custody(Generic[T]):
     """What one reader holds; `Mailbox.custody` makes it. `in_hand` keeps the order in which it was taken.
 
-    `something_queued` waits until the mailbox has a message, `take` gets out at most so many.
+    `something_queued` waits until the mailbox has a message, or `wake` is called and the reader `interrupted`; `take` gets
+    out at most so many.
     """
 
-    def __init__(self, something_queued: Callable[[], Awaitable[None]], take: Callable[[int], list[Taken[T]]]) -> None:
+    def __init__(
+        self, something_queued: Callable[[], Awaitable[None]], take: Callable[[int], list[Taken[T]]], wake: Callable[[], object]
+    ) -> None:
         self._something_queued = something_queued
         self._take = take
+        self._wake = wake
         self.in_hand: dict[Taken[T], None] = {}
         self.dealt_with = 0  # how many have been marked done
+        self.interrupted = False
 
     async def receive(self, max_items: int) -> list[Taken[T]]:
-        """At least one message, at most `max_items`. Raises `MailboxClosed`. Cancelled, it has taken nothing."""
+        """At least one message (none, when interrupted), at most `max_items`. Raises `MailboxClosed`. Cancelled, it has taken nothing."""
         await trio.lowlevel.checkpoint_if_cancelled()
         await self._something_queued()
         taken = self.receive_nowait(max_items)
@@ -45,8 +50,18 @@ class Custody(Generic[T]):
         return taken
 
     async def wait(self) -> None:
-        """Return when there is something to take; at once if there is. Raises `MailboxClosed`."""
-        await self._something_queued()
+        """Return when there is something to take, at once if there is, or when `interrupt` was called. Raises `MailboxClosed`."""
+        if not self.interrupted:
+            await self._something_queued()
+
+    def interrupt(self) -> None:
+        """There is something else to do: `wait` waits no more, until `resume`."""
+        self.interrupted = True
+        self._wake()
+
+    def resume(self) -> None:
+        """What there was to do is known: `wait` waits again."""
+        self.interrupted = False
 
     def receive_nowait(self, max_items: int) -> list[Taken[T]]:
         """What is there, at most `max_items`; perhaps nothing."""

@@ -154,7 +154,7 @@ class Mailbox(Generic[T]):
         if self._custody is not None:
             msg = "a mailbox has one reader at a time"
             raise RuntimeError(msg)
-        custody = self._custody = Custody(self._something_queued, self._take)
+        custody = self._custody = Custody(self._something_queued, self._take, self._readers.unpark_all)
         self._welcome(current())
         try:
             yield custody
@@ -174,7 +174,7 @@ class Mailbox(Generic[T]):
             yield Batch(custody, await custody.receive(max_items))
 
     async def _something_queued(self) -> None:
-        while not self._queue:
+        while not self._queue and not (self._custody is not None and self._custody.interrupted):
             if self._closed is not None:
                 raise MailboxClosed(self._closed)
             await self._readers.park()

@@ -133,17 +133,18 @@ class _Session:
 
     async def _acknowledge(self, link: Link) -> None:
         while True:
-            for epoch, packet_id in self._ports.table.take_acks():
-                if epoch != self._epoch:
-                    continue  # of an older connection: here it would acknowledge another message
-                if self._ports.acks_in_order:
-                    self._settled.add(packet_id)
-                else:
+            with link.burst():
+                for epoch, packet_id in self._ports.table.take_acks():
+                    if epoch != self._epoch:
+                        continue  # of an older connection: here it would acknowledge another message
+                    if self._ports.acks_in_order:
+                        self._settled.add(packet_id)
+                    else:
+                        self._ack(link, packet_id)
+                while self._order and self._order[0] in self._settled:
+                    packet_id = self._order.popleft()
+                    self._settled.discard(packet_id)
                     self._ack(link, packet_id)
-            while self._order and self._order[0] in self._settled:
-                packet_id = self._order.popleft()
-                self._settled.discard(packet_id)
-                self._ack(link, packet_id)
             await self._ports.table.changed.wait()
 
     def _ack(self, link: Link, packet_id: int) -> None:
@@ -185,11 +186,13 @@ class _Session:
                 await custody.wait()
                 while self._unconfirmed >= window or (mailbox is not self._ports.urgent and len(self._ports.urgent)):
                     await self._moved.wait()
-                for taken in custody.receive_nowait(min(256, window - self._unconfirmed)):
-                    if self._publish(link, custody, taken) and mailbox is self._ports.outbox:
-                        self._ports.state.retained.told(taken.item.message)
+                with link.burst():
+                    for taken in custody.receive_nowait(min(256, window - self._unconfirmed)):
+                        if self._publish(link, custody, taken) and mailbox is self._ports.outbox:
+                            self._ports.state.retained.told(taken.item.message)
                 self._moved.beat()  # what is urgent is through: the rest may go on
-                await trio.lowlevel.checkpoint()
+                if len(mailbox):
+                    await trio.lowlevel.checkpoint()
 
     async def _tell_again(self, link: Link, window: int) -> None:
         """Before anything newer."""

@@ -46,8 +46,8 @@ async def dedup(ports: DedupPorts, *, task_status: trio.TaskStatus[None]) -> Non
         while True:
             await custody.wait()
             await ports.usable()
-            batch, now = await custody.receive(BATCH), trio.current_time()
-            for taken in batch:
+            now = trio.current_time()
+            for taken in custody.receive_nowait(BATCH):
                 custody.begin(taken)
                 if taken.attempt > MAX_ATTEMPTS:
                     ports.letters.unhandled(taken.item, Why.POISON, attempts=MAX_ATTEMPTS, error="dedup failed on it")
@@ -55,6 +55,8 @@ async def dedup(ports: DedupPorts, *, task_status: trio.TaskStatus[None]) -> Non
                 elif _admit(ports, taken.item, now):
                     ports.admitted.send_nowait(taken.item, now=now)
                 custody.done(taken)
+            if len(ports.arrivals):
+                await trio.lowlevel.checkpoint()  # others get a turn
 
 
 def _admit(ports: DedupPorts, delivery: Delivery, now: float) -> bool:

@@ -69,8 +69,9 @@ async def dispatcher(ports: DispatchPorts, *, task_status: trio.TaskStatus[None]
     async with ports.admitted.custody() as custody:
         while True:
             with trio.move_on_at(_next_overflow(ports, trio.current_time())) as ports.alarm.scope:
-                batch, now = await custody.receive(BATCH), trio.current_time()
-                for taken in batch:
+                await custody.wait()
+                now = trio.current_time()
+                for taken in custody.receive_nowait(BATCH):
                     custody.begin(taken)
                     if taken.attempt > MAX_ATTEMPTS:
                         ports.letters.unhandled(taken.item, Why.POISON, attempts=MAX_ATTEMPTS, error="the dispatcher failed on it")
@@ -78,6 +79,8 @@ async def dispatcher(ports: DispatchPorts, *, task_status: trio.TaskStatus[None]
                     else:
                         _dispatch(ports, taken.item, now)
                     custody.done(taken)
+                if len(ports.admitted):
+                    await trio.lowlevel.checkpoint()  # others get a turn
             _shed_overflow(ports, trio.current_time())
 
 

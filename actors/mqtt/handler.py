@@ -65,6 +65,7 @@ class _Life:
         """Interrupt the idle wait when something is to be done; work is never interrupted."""
         await wait()
         self._idle.cancel()
+        self._custody.interrupt()
 
     async def run(self) -> None:
         behaviour = self._ports.behaviour
@@ -108,13 +109,15 @@ class _Life:
         return bool(self._due) and self._due[0][0] <= trio.current_time()
 
     async def _wait(self) -> None:
-        deadline = self._due[0][0] if self._due else float("inf")
-        with trio.CancelScope(deadline=deadline) as self._idle:
-            if not self._request.is_set() and not self._ports.drain.word.is_set():
-                try:
+        try:
+            if not self._due:
+                await self._custody.wait()
+            else:
+                with trio.move_on_at(self._due[0][0]):
                     await self._custody.wait()
-                except MailboxClosed:  # the actor was taken out of the config: nothing will come
-                    await self._request.wait()
+        except MailboxClosed:  # the actor was taken out of the config: nothing will come
+            await self._request.wait()
+        self._custody.resume()  # the loop has a look at everything there may be
 
     async def _stop(self) -> None:
         if self._ports.behaviour.stopping is not None:

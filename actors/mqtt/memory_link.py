@@ -8,6 +8,7 @@ ended calls no confirmation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import attrs
@@ -117,6 +118,10 @@ class MemoryLink:
         """See `Link.ack`."""
         if self.end is None:
             self._server.take_ack(self, packet_id)
+
+    def burst(self) -> AbstractContextManager[None]:
+        """See `Link.burst`: there is no buffer between the two ends."""
+        return nullcontext()
 
     async def flush(self) -> None:
         """See `Link.flush`: there is no buffer between the two ends."""

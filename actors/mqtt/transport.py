@@ -17,7 +17,7 @@ Rules every implementation keeps:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Final, Protocol, TypeAlias
 
 import attrs
@@ -162,6 +162,10 @@ class Link(Protocol):
 
     def ack(self, packet_id: int) -> None:
         """PUBACK. Ignored when the connection is over: the broker will redeliver."""
+        ...
+
+    def burst(self) -> AbstractContextManager[None]:
+        """What is handed over within the block goes out together, at its end at the latest. Nothing may be awaited in it."""
         ...
 
     async def flush(self) -> None:

@@ -6,7 +6,7 @@ Law: it changes nothing of what passes. What it adds, a filter for its own fence
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 
 import attrs
 
@@ -111,6 +111,9 @@ class _RecordedLink:
     def ack(self, packet_id: int) -> None:
         self._recorder.unacked.pop(packet_id, None)
         self._link.ack(packet_id)
+
+    def burst(self) -> AbstractContextManager[None]:
+        return self._link.burst()
 
     async def flush(self) -> None:
         await self._link.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Final
 
 import attrs
@@ -57,6 +57,9 @@ class Flood:
 
     def ack(self, _packet_id: int) -> None:
         self.acked += 1
+
+    def burst(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     async def flush(self) -> None:
         await trio.lowlevel.checkpoint()
