@@ -154,7 +154,7 @@ class ActorSettings:
     mailbox: int = attrs.field(default=64, validator=within(ge=1))
     overflow: Overflow = Overflow.DEAD_LETTER
     overflow_after_s: float = attrs.field(default=1.0, validator=within(ge=0))
-    handler_timeout_s: float = attrs.field(default=30.0, validator=within(gt=0))
+    handler_timeout_s: float = attrs.field(default=30.0, validator=within(ge=0.001))
     max_attempts: int = attrs.field(default=3, validator=within(ge=1))
     max_failures_in_a_row: int = attrs.field(default=5, validator=within(ge=1))
     park_s: float = attrs.field(default=30.0, validator=within(gt=0))

@@ -12,12 +12,13 @@ import gc
 from collections.abc import Iterator
 from typing import Final
 
-_THRESHOLDS: Final = (10_000, 20, 20)
+_THRESHOLDS: Final = (2_000, 50, 50)
+"""The first bounds what cycles hold that are garbage already: so many objects, whatever hangs on them."""
 
 
 @contextlib.contextmanager
 def rare_collections() -> Iterator[None]:
-    """All there is when the block begins is taken for permanent; what comes is looked at in batches of ten thousand."""
+    """All there is when the block begins is taken for permanent; what comes is looked at in batches of two thousand."""
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()

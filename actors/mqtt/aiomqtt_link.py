@@ -71,6 +71,7 @@ class AiomqttLink:
         self._crash: BaseException | None = None
         self._loop = loop
         self._where = where
+        self._sock = sock
         self._paho = privates.paho_of(client)
         self._is_5 = self._paho.protocol == paho.MQTTv5
         self._inbox: list[Inbound] = []
@@ -168,6 +169,8 @@ class AiomqttLink:
                 self._drained = trio.Event()
             await self._drained.wait()
             self._check_alive()
+        if self._sock is not None and self._sock.failure is not None:  # it takes what it is given, and knows that it goes nowhere
+            raise self._lost().error()
 
     # -- its end ----------------------------------------------------------------------------------
 

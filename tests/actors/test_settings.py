@@ -238,7 +238,7 @@ def test_the_embedded_broker_needs_no_url(tmp_path: Path) -> None:
         (GOOD + "[actors.a]\n", "actors.a.use: is missing; expected a string"),
         (GOOD + "[actors.a]\nuse = 'a:b'\nmailbox = 0\n", "actors.a.mailbox: expected an integer >= 1"),
         (GOOD + "[actors.a]\nuse = 'a:b'\noverflow = 'drop'\n", "actors.a.overflow: expected one of"),
-        (GOOD + "[actors.a]\nuse = 'a:b'\nhandler_timeout_s = 0\n", "actors.a.handler_timeout_s: expected a number > 0"),
+        (GOOD + "[actors.a]\nuse = 'a:b'\nhandler_timeout_s = 0\n", "actors.a.handler_timeout_s: expected a number >= 0.001"),
         (GOOD + "[actors.a]\nuse = 'a:b'\nmax_attempts = 0\n", "actors.a.max_attempts: expected an integer >= 1"),
         (GOOD + "[actors.a]\nuse = 'a:b'\ntopics = { a = 1 }\n", "actors.a.topics.a: expected a string"),
         (GOOD + "[actors.a]\nuse = 'a:b'\nsettings = 1\n", "actors.a.settings: expected a table"),
