@@ -34,8 +34,10 @@ CRASH_MS: Final = 5.0
 PHASE: Final = 20_000
 """Messages between two looks at the memory."""
 TOLD_EVERY: Final = 500_000
-WINDOW: Final = 200_000
-"""Messages after which the dedup window has long been full: 100 000 by default."""
+SMALL_WINDOW: Final = "\n[dedup]\nmax_entries = 10000\n"
+"""By default it is as large as 30 s of messages, up to 100 000: on a slow machine memory would tell of the rate."""
+WINDOW: Final = 100_000
+"""Messages after which the dedup window has long been full."""
 CRASHES: Final = 500
 IMPORT: Final = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
 ROUTER: Final = ROOT / "config" / "router.toml"
@@ -101,7 +103,7 @@ async def messages(setting: Setting) -> list[Cost]:
     with setting.folder() as folder:
         async with source(QUICK, setting.cores, folder, setting.environment) as feed:
             file = folder / "service.toml"
-            file.write_text(counting_service(feed.port, "5") + NO_HEARTBEAT, encoding="utf-8")
+            file.write_text(counting_service(feed.port, "5") + NO_HEARTBEAT + SMALL_WINDOW, encoding="utf-8")
             command = python("tars.supervisor", file)
             async with setting.service(contender.name, command, folder) as consumer:
                 await consumer.line(contender.ready)
