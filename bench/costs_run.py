@@ -76,13 +76,13 @@ async def restarts(setting: Setting) -> list[Cost]:
     """The runtime alone: a child, its mailbox, no backoff."""
     found = await _inside("restarts", SETTLING + setting.restarts, setting)
     points = [Point(round(count), round(rss)) for count, rss in zip(found["count"], found["rss_bytes"], strict=True)]
-    late = [each for each in points if each.count >= SETTLING]
+    settled = [each for each in points if each.count >= SETTLING]
     low, median, late, high = found["wait_ms"]
     waits = Spread(median, low, high, SETTLING + setting.restarts)
     note = f"99 % within {late:.3g} ms; {found['cpu_ms'][0]:.3g} ms of processor time for a crash and all that follows"
     return [
         Cost("runtime: crash to the next message in hand", waits, "ms", costs_service.CRASH_MS, note),
-        flat(f"runtime: memory gained over {setting.restarts:,} restarts", growth_bytes(late), _between(late)),
+        flat(f"runtime: memory gained over {setting.restarts:,} restarts", growth_bytes(settled), _between(settled)),
     ]
 
 
