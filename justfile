@@ -22,7 +22,7 @@ test *args:
 soak examples="10000":
     sh .ci/setup --tests && MODEL_EXAMPLES={{examples}} .venv/bin/python -m pytest tests/supervisor/test_model.py tests/supervisor/test_model_races.py
 
-# The fault table with so many messages for each fault, and what came of it as a table; `just soak-faults 200000 -k "kill or RST"` for some of them.
+# The fault table with so many messages for each fault, and what came of it as a table; `just soak-faults 200000 -k RST` for one of them.
 soak-faults messages="200000" *args:
     sh .ci/setup --tests && mkdir -p var
     FAULT_MESSAGES={{messages}} FAULT_RESULTS=var/soak-faults.jsonl TEST_PATIENCE_S=120 .venv/bin/python -m pytest -s tests/faults/test_fault_table.py {{args}}; \
