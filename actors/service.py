@@ -25,7 +25,7 @@ from typing import Any, Final
 import attrs
 import structlog
 
-from tars.supervisor import BRUTAL, ChildSpec, Config, Strategy, SupervisorSpec, watch_loop
+from tars.supervisor import BRUTAL, Backoff, ChildSpec, Config, Strategy, SupervisorSpec, watch_loop
 from tars.supervisor.render import event_logger
 
 from .actor_tree import actor_spec
@@ -48,6 +48,8 @@ from .mqtt.store import store
 from .mqtt.transport import ConnectSettings, TlsSettings, Transport
 from .service_config import ServiceConfig, read_service_config
 
+_DISK: Final = Backoff(max_s=5.0)
+"""Of what needs the disk: nothing may be acknowledged before it works, so room that is back is noticed soon."""
 GOODBYE_S: Final = 3.0
 """What the link may take beyond `drain_s`: the actors' `stopping`, the last publishes, the DISCONNECT."""
 
@@ -124,7 +126,7 @@ def _store(config: ServiceConfig, estate: Estate) -> ChildSpec:
         on_state=functools.partial(estate.health.report, "store"),
         last_call=estate.last_call,
     )
-    return ChildSpec("store", start, made_from=(config.service.state_dir, config.store))
+    return ChildSpec("store", start, backoff=_DISK, made_from=(config.service.state_dir, config.store))
 
 
 def _journal(config: ServiceConfig, estate: Estate) -> ChildSpec:
@@ -137,7 +139,7 @@ def _recording(config: ServiceConfig, estate: Estate) -> list[ChildSpec]:
         return []
     on_state = functools.partial(estate.health.report, "dedup window")
     start = functools.partial(recording, config.service.state_dir, estate.recorder, on_state=on_state)
-    return [ChildSpec("recording", start, made_from=config.service.state_dir)]
+    return [ChildSpec("recording", start, backoff=_DISK, made_from=config.service.state_dir)]
 
 
 def _watch(estate: Estate) -> ChildSpec:

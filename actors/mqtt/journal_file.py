@@ -23,7 +23,7 @@ from typing import Final, TypeAlias
 import attrs
 import orjson
 
-from .store_files import StoreError, make_directory
+from .store_files import StoreError, StoreHeld, holder, make_directory
 
 FILE_NAME: Final = "in-hand"
 SLOT_BYTES: Final = 4096
@@ -96,7 +96,7 @@ class JournalFile:
 
 
 def open_journal(state_dir: Path) -> JournalFile:
-    """Open the journal of `state_dir`, for this process alone, and count what was in hand as dead. Raises `StoreError`."""
+    """Open the journal of `state_dir`, for this process alone, and count what was in hand as dead. Raises `StoreError`, `StoreHeld`."""
     path = state_dir / FILE_NAME
     aside: Path | None = None
     with contextlib.ExitStack() as on_failure:
@@ -122,7 +122,7 @@ def _held(path: Path, on_failure: contextlib.ExitStack) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise StoreError(f"the crash journal {path} is in use by another process") from None
+        raise StoreHeld(path.parent, holder(path.parent)) from None
     return descriptor
 
 

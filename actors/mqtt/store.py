@@ -17,11 +17,11 @@ import attrs
 import structlog
 import trio
 
-from tars.supervisor import Custody, Escalate, ExitReason, ExitRequest, Mailbox, Taken, current, trap_exit
+from tars.supervisor import Custody, ExitReason, ExitRequest, Mailbox, Taken, trap_exit
 
 from . import store_db, store_replays
 from .dead_letter import ReplayEnded, StoreItem, ToStore
-from .store_files import StoreError, StoreHeld, hold, make_directory
+from .store_files import StoreError, StoreHeld, consequence, hold, make_directory
 from .work_or_stop import work_or_stop
 
 MAX_BATCH: Final = 500
@@ -107,16 +107,10 @@ async def store(
                     await trio.to_thread.run_sync(opened.close, limiter=one_thread)
         except StoreHeld as held:
             on_state(str(held))
-            raise _consequence(held) from held
+            raise consequence(held, store_db.DAMAGED_RETRY_S) from held
         except StoreError as error:
             on_state(str(error))
             raise
-
-
-def _consequence(held: StoreHeld) -> Exception:
-    """A second service must not start; a running one, whose place was taken while its store was down, must not die of that."""
-    me = current()
-    return Escalate(str(held)) if me is None or me.number == 1 else StoreError(str(held), retry_after_s=store_db.DAMAGED_RETRY_S)
 
 
 async def _serve(

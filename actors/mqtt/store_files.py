@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from tars.supervisor import TarsError, Unavailable
+from tars.supervisor import Escalate, TarsError, Unavailable, current
 
 LOCK_NAME: Final = "lock"
 _PID_BYTES: Final = 20
@@ -38,6 +38,21 @@ class StoreHeld(TarsError):
             f"the state directory {self.state_dir} is in use by {holder}: two services cannot share one. "
             "Stop the other one, or give this one a directory of its own: [service] state_dir"
         )
+
+
+def consequence(held: StoreHeld, retry_after_s: float) -> Exception:
+    """A second service must not start; a running one, whose place was taken while its store was down, must not die of that."""
+    me = current()
+    return Escalate(str(held)) if me is None or me.number == 1 else StoreError(str(held), retry_after_s=retry_after_s)
+
+
+def holder(state_dir: Path) -> int | None:
+    """The process that holds `state_dir`, as far as the lock says."""
+    try:
+        said = (state_dir / LOCK_NAME).read_bytes()[:_PID_BYTES].strip()
+    except OSError:
+        return None
+    return int(said) if said.isdigit() else None
 
 
 def make_directory(directory: Path) -> None:
@@ -76,9 +91,8 @@ def hold(state_dir: Path) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        said = os.pread(descriptor, _PID_BYTES, 0).strip()
         os.close(descriptor)
-        raise StoreHeld(state_dir, int(said) if said.isdigit() else None) from None
+        raise StoreHeld(state_dir, holder(state_dir)) from None
     except OSError:
         os.close(descriptor)
         raise

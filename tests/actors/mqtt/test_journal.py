@@ -6,6 +6,7 @@ A process that dies leaves what its file says at that moment: a test copies it, 
 from __future__ import annotations
 
 import contextlib
+import functools
 import resource
 import shutil
 import stat
@@ -23,9 +24,11 @@ from support.service import MemoryStore, Seen, World, running
 from tars.actors import Actor, Reject, subscribe
 from tars.actors.mqtt.dead_letter import Why
 from tars.actors.mqtt.events import Overflowed
-from tars.actors.mqtt.journal import TURN_S
+from tars.actors.mqtt.journal import TURN_S, Journal
 from tars.actors.mqtt.journal_file import FILE_NAME, MAX_SUSPECTS, SLOT_BYTES, InHand, JournalFile, open_journal
-from tars.actors.mqtt.store_files import StoreError
+from tars.actors.mqtt.journaling import journaling
+from tars.actors.mqtt.store_files import StoreError, StoreHeld
+from tars.supervisor import ChildSpec, Escalate, SupervisorSpec, leaves, supervise
 
 ONE, TWO = ("a.on", "in|1"), ("b.on", "in|2")
 
@@ -169,11 +172,24 @@ def test_a_file_that_is_no_journal_is_kept_aside(tmp_path: Path, content: bytes)
 def test_one_process_at_a_time_has_it_and_the_other_counts_nothing(tmp_path: Path) -> None:
     with opened(tmp_path) as file:
         file.note(0, 0, 1, ONE)
-        with pytest.raises(StoreError, match="in use by another process"):
+        with pytest.raises(StoreHeld, match=f"{tmp_path} is in use by another process"):
             open_journal(tmp_path)
         file.clear(0)
     with opened(tmp_path) as file:
         assert {} == file.suspects
+
+
+async def test_a_second_service_is_refused_also_where_the_store_holds_nothing(tmp_path: Path) -> None:
+    said: list[str | None] = []
+    spec = SupervisorSpec("root", [ChildSpec("journal", functools.partial(journaling, tmp_path, Journal(said.append)))])
+    with opened(tmp_path), pytest.raises(ExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervise, spec, lambda _event: None)
+
+    (refused,) = leaves(caught.value)
+    assert isinstance(refused, Escalate)
+    assert f"{tmp_path} is in use by another process" in str(refused)
+    assert [f"the state directory {tmp_path} is in use by another process"] == [str(each).partition(":")[0] for each in said]
 
 
 def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
