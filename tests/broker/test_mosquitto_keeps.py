@@ -87,7 +87,7 @@ async def test_for_a_client_that_is_there_and_slow_it_is_the_same_behind_its_win
     assert DROPS in log
 
 
-async def test_a_service_handles_what_is_left_and_cannot_see_that_anything_is_missing(tmp_path: Path) -> None:
+async def test_a_service_handles_what_is_left_and_only_the_numbers_tell_that_something_is_missing(tmp_path: Path) -> None:
     async with small() as broker, gated() as gate, outside(broker.port, HEALTH) as client, Peer(broker.port) as peer:
         actors = {"echo": echo_actor(tmp_path / "journal", gate, reply="", overflow_after_s=60.0)}
         async with service(tmp_path, config(broker.port, {"mqtt": {"receive_maximum": WINDOW}}, actors)) as child:
@@ -107,7 +107,8 @@ async def test_a_service_handles_what_is_left_and_cannot_see_that_anything_is_mi
     assert (0, "") == (code, child.stderr)
     assert [("k", number) for number in (*range(WINDOW + QUEUE), SENT)] == journal(tmp_path / "journal", "done")
     assert {"ready"} == set(health)
-    assert [] == [line for line in child.lines if line["level"] in {"warning", "error"}]
+    told = [line for line in child.lines if line["level"] in {"warning", "error"}]
+    assert [("sequence_gap", SENT - WINDOW - QUEUE)] == [(line["event"], line["missing"]) for line in told]
 
 
 async def test_qos_0_is_not_kept_for_a_client_that_is_away() -> None:
