@@ -85,9 +85,9 @@ def test_of_an_empty_log_nothing_matches(log: Callable[..., Path], capsys: pytes
         ("root/service/handlers/router", "root/service/", True),
         ("root/service/handlers/router2", "root/service/handlers/router", False),
         ("root/service/handlers/router", "outer", False),
-        ("root/service/handlers/work/3", "work", True),
-        ("root/service/handlers/work/3", "work/3", True),
-        ("root/service/handlers/work/31", "work/3", False),
+        ("root/service/handlers/arm/3", "arm", True),
+        ("root/service/handlers/arm/3", "arm/3", True),
+        ("root/service/handlers/arm/31", "arm/3", False),
         ("", "root", False),
     ],
 )
