@@ -13,7 +13,7 @@ import orjson
 import trio
 import typer
 
-from tars.actors.contracts import STANDARD, DecodeError, EncodeError, Pair, UnknownEventType, decode_json, encode, structure, wrap_now
+from tars.actors.contracts import STANDARD, DecodeError, EncodeError, Pair, UnknownEventType, decode_json, seal, structure
 from tars.actors.contracts.catalogue import CATALOGUE
 from tars.actors.mqtt.keys import MESSAGE_ID
 from tars.actors.mqtt.topics import TopicError, validate_topic
@@ -114,7 +114,7 @@ def _enveloped(event_type: str, content: bytes, source: str, envelope_id: str) -
             refuse("pub", f"DATA must be a JSON object, found {orjson.dumps(event).decode()[:60]}; --raw sends anything", WRONG_CALL)
         if problem := misfit(event_type, event):
             typer.echo(f"tars pub: {event_type} does not fit its contract, and is published all the same: {problem}", err=True)
-        return encode(wrap_now(event_type, event, source=source, correlation_id=envelope_id))
+        return seal(event_type, event, source=source, correlation_id=envelope_id)[1]
     except (DecodeError, EncodeError) as error:
         refuse("pub", f"DATA: {error}", WRONG_CALL)
 

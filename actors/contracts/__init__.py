@@ -23,6 +23,7 @@ from .codec import (
     decode_json,
     encode,
     prepare,
+    seal,
     structure,
     unstructure,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "now_s",
     "now_utc",
     "prepare",
+    "seal",
     "structure",
     "unstructure",
     "wrap",

@@ -19,6 +19,7 @@ import orjson
 from .converter import make_converter
 from .envelope import Envelope
 from .errors import DecodeError, EncodeError, Reason
+from .fields import new_id, now_s
 from .plain import MAX_DEPTH
 from .refusal import Mismatch, Refusals, describe, explain
 
@@ -60,15 +61,18 @@ def decode_json(payload: bytes, *, max_bytes: int = MAX_PAYLOAD_BYTES) -> object
 
 def encode(obj: object) -> bytes:
     """`obj` (an attrs instance, an Envelope, a dict) as UTF-8 JSON that `decode_json` reads. Raises EncodeError."""
-    data = unstructure(obj)
+    return _written(unstructure(obj), obj)
+
+
+def _written(data: dict[str, Any], of: object) -> bytes:
     try:
         payload = orjson.dumps(data)
     except orjson.JSONEncodeError as error:  # an int over 64 bits, a lone surrogate
-        raise EncodeError(f"{type(obj).__name__}: {error}") from None
+        raise EncodeError(f"{type(of).__name__}: {error}") from None
     if _is_too_deep(payload, data):
-        raise EncodeError(f"{type(obj).__name__}: nested deeper than {MAX_DEPTH} levels")
+        raise EncodeError(f"{type(of).__name__}: nested deeper than {MAX_DEPTH} levels")
     if len(payload) > MAX_PAYLOAD_BYTES:
-        raise EncodeError(f"{type(obj).__name__}: {len(payload)} bytes, at most {MAX_PAYLOAD_BYTES} are read")
+        raise EncodeError(f"{type(of).__name__}: {len(payload)} bytes, at most {MAX_PAYLOAD_BYTES} are read")
     return payload
 
 
@@ -97,6 +101,8 @@ def unstructure(obj: object) -> dict[str, Any]:
         data = _CONVERTER.unstructure(obj)
     except Mismatch as refusal:
         raise EncodeError(f"{type(obj).__name__}: {refusal}") from None
+    except (AttributeError, TypeError) as misfit:  # a dict where the class says another class, None where it says a list
+        raise EncodeError(f"{type(obj).__name__}: a field holds something else than its class says: {misfit}") from None
     if type(data) is not dict:
         raise EncodeError(f"expected an attrs instance or a dict, found {describe(obj)}")
     if not isinstance(obj, dict):
@@ -144,6 +150,20 @@ def decode_document(document: object, cls: type[T]) -> Decoded[T]:
         return Decoded(structure(cls, document), None)
     except DecodeError as error:
         raise DecodeError(error.reason, f"{_not_an_envelope(document).detail}, and {error.detail}") from None
+
+
+def seal(event_type: str, data: object, *, source: str, correlation_id: str | None = None) -> tuple[Envelope, bytes]:
+    """`data` (an attrs instance or a dict) in an envelope of now, and that as UTF-8 JSON. Raises EncodeError.
+
+    What `encode` makes of `wrap_now`; but the data is looked through once, which is on the way of every answer (3.7 of 7.6 us).
+    """
+    plain = unstructure(data)
+    document = {"id": correlation_id or new_id(), "type": event_type, "ts": now_s(), "source": source, "data": plain}
+    try:
+        envelope = structure(Envelope, document)
+    except DecodeError as error:
+        raise EncodeError(error.detail) from None
+    return envelope, _written(document, data)
 
 
 def decode_envelope(payload: bytes) -> Envelope:

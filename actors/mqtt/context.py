@@ -10,25 +10,22 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 import attrs
 import structlog
 import trio
 
-from tars.actors.contracts import Envelope, TopicRegistry, UnknownEventType, encode, structure, unstructure, wrap_now
+from tars.actors.contracts import Envelope, TopicRegistry, UnknownEventType, seal, structure
 from tars.supervisor import Mailbox, MailboxFull, TooSlow
 
 from .in_flight import Delivery, InFlight
-from .keys import CAUSATION_ID, MESSAGE_ID, bounded, cause_of
+from .keys import CAUSATION_ID, MESSAGE_ID, bounded, cause_of, derived_id
 from .link_state import Filters
 from .outgoing import Outgoing
 from .requests import Requests
 from .topics import validate_topic
 from .transport import Outbound
-
-NAMESPACE: Final = uuid.UUID("6b1f7a52-6d4e-5c0a-9a3e-7e1f0c2b8d11")
-"""Of the ids derived from an inbound message."""
 
 
 @attrs.frozen(eq=False)
@@ -121,9 +118,8 @@ class Context:
         """
         message_id = self._next_id()
         name = topic if topic is not None else self._topic_of(event_type)
-        plain = data if isinstance(data, dict) else unstructure(data)
-        envelope = wrap_now(event_type, plain, source=self._voice.source, correlation_id=correlation_id or message_id.replace("-", ""))
-        await self._put(message_id, name, encode(envelope), qos=qos, retain=retain, expires_s=expires_s)
+        envelope, payload = seal(event_type, data, source=self._voice.source, correlation_id=correlation_id or message_id.replace("-", ""))
+        await self._put(message_id, name, payload, qos=qos, retain=retain, expires_s=expires_s)
         return envelope.id
 
     async def publish_raw(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expires_s: float | None = None) -> None:
@@ -163,7 +159,7 @@ class Context:
         self._said += 1
         if self._delivery is None:
             return str(uuid.uuid4())
-        return str(uuid.uuid5(NAMESPACE, f"{self._delivery.key}|{self._voice.actor}|{self._subscription_id}|{self._said}"))
+        return derived_id(f"{self._delivery.key}|{self._voice.actor}|{self._subscription_id}|{self._said}")
 
     async def _put(self, message_id: str, topic: str, payload: bytes, *, qos: int, retain: bool, expires_s: float | None) -> None:
         if qos not in (0, 1):

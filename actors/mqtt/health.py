@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-from tars.actors.contracts import encode, unstructure, wrap_now
+from tars.actors.contracts import seal
 from tars.actors.contracts.health import EVENT_TYPE_HEALTH_STATUS, TOPIC_SYSTEM_HEALTH_PREFIX, HealthPing
 
 from .pulse import Pulse
@@ -75,4 +75,4 @@ class HealthTopic:
 
     def _payload(self, event: str, *, ok: bool, err: str | None = None) -> bytes:
         ping = HealthPing(ok=ok, event=event, err=err)
-        return encode(wrap_now(EVENT_TYPE_HEALTH_STATUS, unstructure(ping), source=self.source))
+        return seal(EVENT_TYPE_HEALTH_STATUS, ping, source=self.source)[1]

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import orjson
 
-from tars.actors.contracts import STANDARD, UnknownTopic, encode, unstructure, wrap_now
+from tars.actors.contracts import STANDARD, UnknownTopic, seal
 from tars.actors.mqtt.keys import MESSAGE_ID
 from tars.actors.mqtt.topics import matches
 from tars.actors.mqtt.transport import Outbound
@@ -56,11 +56,10 @@ class Running(Watched):
         `event_type`: the registry's for this topic, else "test.event". The envelope's id is a new one unless given;
         `message_id` is the user property of that name, by which a repetition is recognised. Raises `EncodeError`, ValueError.
         """
-        plain = data if isinstance(data, dict) else unstructure(data)
         event_id = correlation_id or f"test-{next(self._numbers)}"
-        envelope = wrap_now(event_type or _event_type_of(topic), plain, source=source, correlation_id=event_id)
+        _, payload = seal(event_type or _event_type_of(topic), data, source=source, correlation_id=event_id)
         properties = () if message_id is None else ((MESSAGE_ID, message_id),)
-        return await self.deliver_again(Delivered(Outbound(topic, encode(envelope), qos, retain, properties), event_id))
+        return await self.deliver_again(Delivered(Outbound(topic, payload, qos, retain, properties), event_id))
 
     async def deliver_raw(self, topic: str, payload: bytes | dict[str, Any], *, qos: int = 1, retain: bool = False) -> Delivered:
         """Publish without an envelope: bytes as they are, a dict as JSON."""

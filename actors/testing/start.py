@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from tars.actors.actor import Actor
-from tars.actors.contracts import encode, unstructure, wrap_now
+from tars.actors.contracts import seal
 from tars.actors.mqtt.memory import MemoryBroker
 from tars.actors.mqtt.transport import Outbound
 from tars.actors.service import wire
@@ -132,5 +132,4 @@ def _without(spec: SupervisorSpec, name: str) -> SupervisorSpec:
 def _retained(topic: str, data: object) -> Outbound:
     if isinstance(data, bytes):
         return Outbound(topic, data, retain=True)
-    plain = data if isinstance(data, dict) else unstructure(data)
-    return Outbound(topic, encode(wrap_now("test.event", plain, source="test")), retain=True)
+    return Outbound(topic, seal("test.event", data, source="test")[1], retain=True)

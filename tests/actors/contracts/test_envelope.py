@@ -1,14 +1,29 @@
 """The envelope: five fields, and what is made of a document that has them, or nearly."""
 
 import itertools
+import math
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tars.actors.contracts import DecodeError, Envelope, Reason, decode_envelope, decode_json, encode, wrap, wrap_now
+from tars.actors.contracts import (
+    DecodeError,
+    EncodeError,
+    Envelope,
+    Reason,
+    decode_envelope,
+    decode_json,
+    encode,
+    seal,
+    unstructure,
+    wrap,
+    wrap_now,
+)
 
 WIRE = {"id": "a", "type": "stt.final", "ts": 12.5, "source": "tars-stt", "data": {"text": "hi"}}
 
@@ -42,6 +57,49 @@ def test_the_rim_gives_32_hex_digits_and_epoch_seconds() -> None:
     assert envelope.id != wrap_now("t", {}, source="s").id
     assert isinstance(envelope.ts, float)
     assert envelope.ts > 1.6e9
+
+
+@attrs.frozen
+class Event:
+    at: datetime
+    more: dict[str, Any]
+
+
+@pytest.mark.parametrize("data", [{"a": [1, None, {"b": 2.5}], "c": UUID(int=7)}, Event(datetime(2026, 1, 2, tzinfo=UTC), {"a": (1,)})])
+@pytest.mark.parametrize("correlation_id", ["parent", "", None])
+def test_to_seal_is_to_wrap_and_encode(data: Any, correlation_id: str | None) -> None:
+    envelope, payload = seal("t", data, source="s", correlation_id=correlation_id)
+    in_steps = wrap_now("t", unstructure(data), source="s", correlation_id=correlation_id)
+
+    assert envelope == decode_envelope(payload)
+    assert attrs.evolve(in_steps, ts=envelope.ts, id=correlation_id or envelope.id) == envelope
+    assert encode(envelope) == payload
+    assert 32 == len(envelope.id) or correlation_id == envelope.id
+    assert abs(in_steps.ts - envelope.ts) < 60
+
+
+def nested(levels: int) -> list[Any]:
+    return [nested(levels - 1)] if levels > 1 else []
+
+
+@pytest.mark.parametrize(
+    ("event_type", "data", "words"),
+    [
+        ("t", {"a": {"b": math.nan}}, "a finite number at ['a']['b']"),
+        ("t", {"a": 2**64}, "dict: Integer exceeds 64-bit range"),
+        ("t", {"a": {1, 2}}, "a JSON value at ['a']"),
+        ("t", [1], "expected an attrs instance or a dict"),
+        ("t", {"a": nested(63)}, "nested deeper than 64 levels"),
+        (7, {}, "expected str, found int 7 @ $.type"),
+        (None, {}, "found null @ $.type"),
+        ("t", Event("now", {}), "Event: a field holds something else than its class says"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_nobody_could_read_is_not_sealed(event_type: Any, data: Any, words: str) -> None:
+    with pytest.raises(EncodeError) as caught:
+        seal(event_type, data, source="s")
+
+    assert words in str(caught.value)
 
 
 def test_a_whole_number_of_seconds_is_a_time_too() -> None:

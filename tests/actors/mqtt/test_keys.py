@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tars.actors.mqtt.in_flight import Delivery
-from tars.actors.mqtt.keys import key_of, property_of
+from tars.actors.mqtt.keys import NAMESPACE, derived_id, key_of, property_of
 from tars.actors.mqtt.transport import Inbound, UserProperties
 
 
@@ -79,3 +82,12 @@ def test_a_key_is_short_whatever_a_stranger_puts_into_topic_id_and_properties(pa
 )
 def test_of_a_user_property_that_stands_twice_the_first_counts(properties: UserProperties, value: str) -> None:
     assert value == property_of(properties, "a")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_derived_id_is_a_uuid5(name: str) -> None:
+    assert str(uuid.uuid5(NAMESPACE, name)) == derived_id(name)
+
+
+def test_a_key_that_is_no_unicode_has_a_derived_id_all_the_same() -> None:
+    assert 5 == uuid.UUID(derived_id("a topic with \udcff in it")).version
