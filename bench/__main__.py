@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -56,9 +57,8 @@ def throughput(
     results: Annotated[Path, typer.Option(help="Where the report goes.")] = RESULTS,
 ) -> None:
     """Every contender in every scenario, alternating; writes report.json, report.md and the pictures."""
-    taking_part = [each for each in contenders.ALL if not only or each.name in only]
     ways = [each for each in scenario.ALL if not via or each.name in via]
-    measured, machine = _measure(taking_part, ways, rounds, cpu_s)
+    measured, machine = _measure(only, ways, rounds, cpu_s)
     results.mkdir(parents=True, exist_ok=True)
     text = as_text(measured, machine)
     (results / "report.json").write_bytes(orjson.dumps(as_json(measured, machine), option=orjson.OPT_INDENT_2) + b"\n")
@@ -77,8 +77,7 @@ def quick(
 ) -> None:
     """Ours against the hand-written aiomqtt loop; fails when the ratio is below ``bench/floor.toml``. Needs no other peer."""
     floor = read_floor(FLOOR.read_text(encoding="utf-8"))
-    two = [contenders.BY_NAME[name] for name in (floor.ours, floor.theirs)]
-    measured, _ = _measure(two, [scenario.QUICK], rounds, cpu_s)
+    measured, _ = _measure((floor.ours, floor.theirs), [scenario.QUICK], rounds, cpu_s)
     found = ratio(measured.samples, scenario.QUICK.name, floor.ours, floor.theirs)
     if measured.failures or found is None:
         raise typer.Exit(1)
@@ -182,13 +181,18 @@ def _pinned() -> Cores:
     return pinned
 
 
-def _measure(taking_part: list[Contender], ways: list[Scenario], rounds: int, cpu_s: float) -> tuple[Measured, Machine]:
+def _measure(only: Collection[str] | None, ways: list[Scenario], rounds: int, cpu_s: float) -> tuple[Measured, Machine]:
+    """`only`: the names of those who take part; None or empty: everybody."""
+
+    def who(way: Scenario) -> list[Contender]:
+        return [each for each in contenders.taking_part(way) if not only or each.name in only]
+
     available, environment = available_cores(), dict(os.environ)
     pinned = _pinned()
-    distributions = [name for each in taking_part for name in each.distributions]
+    distributions = [name for way in ways for each in who(way) for name in each.distributions]
     broker = mosquitto_in(search_path(environment)) if any(way.via == "mosquitto" for way in ways) else "mosquitto"
     machine = describe(available, pinned, distributions, broker)
-    order = turns(taking_part, ways, rounds)
+    order = turns(who, ways, rounds)
     measured = trio.run(functools.partial(run, order, pinned, cpu_s, environment, functools.partial(typer.echo, err=True)))
     return measured, attrs.evolve(machine, load=(*machine.load, load()))
 

@@ -11,6 +11,7 @@ import attrs
 from .child import python
 from .contract import HANDLERS, filter_of
 from .packets import Protocol
+from .scenario import Scenario
 
 
 @attrs.frozen
@@ -75,6 +76,7 @@ _BY_HAND: Final = "Hand-written loop on asyncio. The API cannot acknowledge afte
 _AIOMQTT: Final = ("aiomqtt", "paho-mqtt")
 _FASTSTREAM: Final = ("faststream", "zmqtt", "pydantic")
 _LATE: Final = "AckPolicy.ACK, ten subscribers, access log off."
+_ANSWERS: Final = "One actor that publishes its answer; all defaults."
 _ZMQTT: Final = "auto_ack=False, a subscription and a task for each handler."
 
 ALL: Final = (
@@ -94,9 +96,15 @@ QUICK: Final = ("tars 5", "aiomqtt 3.1.1")
 """Ours, and the hand-written loop in its faster mode."""
 
 ANSWERING: Final = (
-    Contender("tars 5", "5", "tars.supervisor", _OURS, "One actor that publishes its answer; all defaults.", answering_service),
+    Contender("tars 5", "5", "tars.supervisor", _OURS, _ANSWERS, answering_service),
+    Contender("tars 3.1.1", "3.1.1", "tars.supervisor", _OURS, _ANSWERS, answering_service),
     Contender("aiomqtt 3.1.1", "3.1.1", "bench.consumers.aiomqtt_answers", _AIOMQTT, "Publishes, waits for the PUBACK, acknowledges."),
     Contender("gmqtt 5", "5", "bench.consumers.gmqtt_answers", ("gmqtt",), "Does not wait for the PUBACK of its answer."),
     Contender("FastStream 5", "5", "bench.consumers.faststream_answers", _FASTSTREAM, "Publishes, waits for the PUBACK, acknowledges."),
 )
 """Those that answer requests."""
+
+
+def taking_part(scenario: Scenario) -> tuple[Contender, ...]:
+    """Who does the work of `scenario`."""
+    return ANSWERING if scenario.requests else ALL

@@ -12,6 +12,7 @@ import attrs
 
 from .child import Cores, Failed
 from .contenders import Contender
+from .saturation import measure_requests
 from .scenario import Scenario
 from .throughput import Sample, measure
 
@@ -34,12 +35,13 @@ class Failure:
     error: str
 
 
-def turns(contenders: Sequence[Contender], scenarios: Sequence[Scenario], rounds: int) -> list[Turn]:
-    """All of them, in order."""
+def turns(contenders: Callable[[Scenario], Sequence[Contender]], scenarios: Sequence[Scenario], rounds: int) -> list[Turn]:
+    """All of them, in order; `contenders` of a scenario."""
     order: list[Turn] = []
     for number in range(rounds):
-        ordered = contenders if number % 2 == 0 else contenders[::-1]
-        order += [Turn(number, scenario, contender) for scenario in scenarios for contender in ordered]
+        for scenario in scenarios:
+            ordered = contenders(scenario)
+            order += [Turn(number, scenario, contender) for contender in (ordered if number % 2 == 0 else ordered[::-1])]
     return order
 
 
@@ -60,7 +62,8 @@ async def run(
     for number, turn in enumerate(order, 1):
         where = f"{number}/{len(order)} round {turn.round + 1}, {turn.scenario.name}, {turn.contender.name}"
         try:
-            sample = await measure(turn.contender, turn.scenario, cores, target_cpu_s, environment)
+            measured = measure_requests if turn.scenario.requests else measure
+            sample = await measured(turn.contender, turn.scenario, cores, target_cpu_s, environment)
         except Failed as failed:
             failures.append(Failure(turn.contender.name, turn.scenario.name, str(failed)))
             tell(f"{where}: FAILED: {failed}")

@@ -23,18 +23,20 @@ _SBIN: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 @attrs.frozen
 class Scenario:
-    """`via` whom, and at which `qos` the messages are sent; everybody subscribes at QoS 1."""
+    """`via` whom, and at which `qos` the messages are sent; everybody subscribes at QoS 1. `requests`: each wants an answer."""
 
     via: Literal["blaster", "mosquitto"]
     qos: Literal[0, 1]
+    requests: bool = False
 
     @property
     def name(self) -> str:
         """For tables."""
-        return f"{self.via}, QoS {self.qos}"
+        return f"{self.via}, requests" if self.requests else f"{self.via}, QoS {self.qos}"
 
 
-ALL: Final = (Scenario("blaster", 1), Scenario("mosquitto", 1), Scenario("blaster", 0), Scenario("mosquitto", 0))
+REQUESTS: Final = Scenario("mosquitto", 1, requests=True)
+ALL: Final = (Scenario("blaster", 1), Scenario("mosquitto", 1), Scenario("blaster", 0), Scenario("mosquitto", 0), REQUESTS)
 QUICK: Final = Scenario("blaster", 1)
 
 

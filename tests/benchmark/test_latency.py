@@ -1,4 +1,4 @@
-"""Latencies run from when a request was due, and say how many were never answered."""
+"""Latencies run from when a request was due, and say how many were never answered. A flood waits for answers, and counts them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import orjson
 import pytest
 
 from bench.child import Cores
-from bench.clients import Asking, request
+from bench.clients import Asking, request, told
 from bench.contenders import ANSWERING, Contender
 from bench.contract import ASK_FILTER, ASKED, CLIENTS, Question, ask_topic
 from bench.latency import Waits, as_text, measure, read_waits
 from bench.packets import Cutter, read_publish
+from bench.saturation import measure_requests
+from bench.scenario import REQUESTS
+from bench.throughput import LEAST
 from tars.actors.contracts import decode
 from tars.actors.mqtt.topics import matches
 
@@ -70,6 +73,36 @@ def test_the_table_has_the_median_of_the_rounds_and_what_part_was_answered() -> 
         "| 1,000 | reply | tars 5 | 3.00 | 4.00 | 5.00 | 6.00 | 75.0% | 90 |",
         "| 1,000 | reply | gmqtt 5 | - | - | - | - | 0.0% | 0 |",
     ] == as_text(found).splitlines()[4:]
+
+
+def test_a_steady_pace_waits_for_nobody() -> None:
+    count, pace = told("ask 100 0.5")
+
+    assert 50 == count
+    assert [0, 10 * MS, 490 * MS] == [pace.due_ns(number, answered=0, now_ns=0) for number in (0, 1, 49)]
+
+
+def test_a_flood_has_so_many_unanswered_at_any_time() -> None:
+    count, pace = told("flood 5000 250")
+
+    assert 5000 == count
+    assert [7, 7, None] == [pace.due_ns(number, answered=0, now_ns=7) for number in (0, 249, 250)]
+    assert [9, None] == [pace.due_ns(number, answered=1, now_ns=9) for number in (250, 251)]
+
+
+def test_the_clients_are_told_what_they_know() -> None:
+    with pytest.raises(ValueError, match="ask RATE SECONDS, or flood COUNT WINDOW, not 'sing'"):
+        told("sing")
+
+
+@pytest.mark.parametrize("contender", [each for each in ANSWERING if each.name in {"tars 5", "aiomqtt 3.1.1"}], ids=lambda each: each.name)
+async def test_a_flood_is_answered_to_the_last_and_costs_something(contender: Contender) -> None:
+    sample = await measure_requests(contender, REQUESTS, Cores(None, None), 0.01, dict(os.environ))
+
+    assert (contender.name, "mosquitto, requests", LEAST) == (sample.contender, sample.scenario, sample.messages)
+    assert 0 < sample.cpu_s
+    assert 0 < sample.wall_s
+    assert 1 << 20 < sample.rss_bytes
 
 
 @pytest.mark.parametrize("contender", [each for each in ANSWERING if each.name in {"tars 5", "aiomqtt 3.1.1"}], ids=lambda each: each.name)

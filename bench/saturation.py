@@ -1,0 +1,52 @@
+"""What an answer costs where there is always a next request: `WINDOW` of them are on their way at any time, through Mosquitto.
+
+Law: a figure is thrown away, loudly, unless every request was answered.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from .child import Child, Cores, Failed, child, python
+from .contenders import Contender
+from .scenario import Scenario, mosquitto
+from .throughput import WARM_UP, Sample, how_many
+from .usage import usage
+
+WINDOW: Final = 250
+"""Nearly what the broker lets a consumer have unacknowledged, and a multiple of the number of clients."""
+
+
+async def measure_requests(
+    contender: Contender, scenario: Scenario, cores: Cores, target_cpu_s: float, environment: Mapping[str, str]
+) -> Sample:
+    """Measure for about `target_cpu_s` of the service's CPU time. Raises `Failed`."""
+    with tempfile.TemporaryDirectory(prefix="tars-bench-") as place:
+        folder = Path(place)
+        async with mosquitto(cores, folder, environment) as port:
+            command = contender.command(folder, port)
+            async with (
+                child(contender.name, command, core=cores.consumer, folder=folder, environment=environment) as service,
+                child("the clients", python("bench.clients", port), core=cores.feeder, folder=folder, environment=environment) as clients,
+            ):
+                await service.line(contender.ready)
+                await clients.words("connected")
+                warm = await _flood(contender, scenario, clients, service, WARM_UP)
+                return await _flood(contender, scenario, clients, service, how_many(warm.per_cpu_s, target_cpu_s))
+
+
+async def _flood(contender: Contender, scenario: Scenario, clients: Child, service: Child, count: int) -> Sample:
+    before, began_s = usage(service.process.pid), time.perf_counter()
+    await clients.tell(f"flood {count} {WINDOW}")
+    (result,) = await clients.words("measured")
+    wall_s, after = time.perf_counter() - began_s, usage(service.process.pid)
+    read: dict[str, Any] = orjson.loads(result)
+    if read["answered"] != count:
+        raise Failed(f"{contender.name} answered {read['answered']} of {count} requests ({scenario.name})")
+    return Sample(contender.name, scenario.name, count, wall_s, after.cpu_s - before.cpu_s, after.rss_bytes)
