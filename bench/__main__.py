@@ -22,8 +22,8 @@ from .contenders import Contender
 from .costs import as_json as costs_json
 from .costs import as_text as costs_text
 from .costs_setting import Setting
+from .layers import GMQTT, OURS, layers
 from .layers import as_text as layers_text
-from .layers import layers
 from .machine import Machine, describe, load
 from .report import as_json, as_text, ratio, rows
 from .rounds import Measured, run, turns
@@ -32,6 +32,7 @@ from .scenario import Scenario, mosquitto_in, search_path
 app: Final = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True)
 RESULTS: Final = ROOT / "bench" / "results"
 FLOOR: Final = ROOT / "bench" / "floor.toml"
+PROFILED: Final = {"tars 5": OURS, "gmqtt 5": GMQTT}
 
 
 @attrs.frozen
@@ -162,15 +163,18 @@ def costs(
 @app.command()
 def profile(
     seconds: Annotated[float, typer.Option(min=1)] = 20.0,
-    contender: Annotated[str, typer.Option(help='One of ours: "tars 5" or "tars 3.1.1".')] = "tars 5",
-    results: Annotated[Path, typer.Option(help="Where the table goes.")] = RESULTS,
+    results: Annotated[Path, typer.Option(help="Where the tables go.")] = RESULTS,
 ) -> None:
-    """Where our CPU time goes, layer by layer; writes profile.md. Needs py-spy, and leave to use it."""
-    seen = trio.run(functools.partial(profiling.profile, contenders.BY_NAME[contender], seconds, _pinned(), dict(os.environ)))
-    text = layers_text(layers(seen.folded), seen.per_cpu_s)
+    """Where CPU time goes, layer by layer, ours and of the one that is ahead; writes profile.md. Needs py-spy, and leave to use it."""
+    pinned, environment, tables = _pinned(), dict(os.environ), []
+    for way in (scenario.QUICK, scenario.REQUESTS):
+        for contender in (each for each in contenders.taking_part(way) if each.name in PROFILED):
+            seen = trio.run(functools.partial(profiling.profile, contender, way, seconds, pinned, environment))
+            parts = layers_text(layers(seen.folded, PROFILED[contender.name]), seen.per_cpu_s)
+            tables.append(f"# {contender.name}, {way.name}\n\n{parts}")
+            typer.echo(tables[-1])
     results.mkdir(parents=True, exist_ok=True)
-    (results / "profile.md").write_text(f"# {contender}, from the blaster, QoS 1\n\n{text}", encoding="utf-8")
-    typer.echo(text)
+    (results / "profile.md").write_text("\n".join(tables), encoding="utf-8")
 
 
 def _pinned() -> Cores:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
-LAYERS: Final = tuple(
+Table: TypeAlias = tuple[tuple[str, re.Pattern[str]], ...]
+
+OURS: Final[Table] = tuple(
     (name, re.compile(pattern))
     for name, pattern in (
         ("log: names on the lines of a handler", r"log_scope\.py"),
-        ("handler: the author's code", r"tars_actors\.py|consumers/work\.py|bench/pump\.py"),
+        ("handler: the author's code", r"tars_a\w+\.py|consumers/work\.py|bench/pump\.py"),
         ("decode: JSON", r"decode_json|Delivery\.document"),
         ("decode: envelope and contract", r"cattrs generated|contracts/\w+\.py|_decode \(actors"),
         ("dedup: what was done", r"mqtt/window\.py|mqtt/recorder\.py|_settled \(actors/estate"),
@@ -24,40 +26,58 @@ LAYERS: Final = tuple(
         ("settle: in-flight table", r"mqtt/(in_flight|pulse)\.py"),
         ("settle: failure ladder", r"mqtt/(ladder|ledger|retained|letters|health|journal\w*)\.py"),
         ("hand-over: mailboxes", r"supervisor/(mailbox|custody)\.py"),
-        ("handler: the actor's loop", r"mqtt/(handler|context)\.py"),
-        ("connection: receive and acknowledge", r"mqtt/connection\.py"),
-        ("ack: PUBACK written", r"Client\.ack |_send_puback|_packet_queue|loop_write|_packet_write|Link\._write|Link\.ack|Socket\.send"),
-        ("paho: our on_message", r"Link\._on_message|actors\.mqtt\.transport"),
-        ("paho: MQTT 5 properties", r"paho/mqtt/properties\.py"),
-        ("paho: its own topic matcher", r"paho/mqtt/matcher\.py"),
-        ("paho: PUBLISH decoded and handled", r"decode_publish|mqtt/_packet\.py|_handle_publish|_handle_on_message|MQTTMessage"),
+        ("handler: the actor's loop", r"mqtt/(handl\w+|author_code)\.py|Context\.__init__"),
+        ("answer: ctx.publish", r"mqtt/(context|outgoing)\.py|attrs generated methods tars\.actors\.mqtt\.outgoing|Outbound"),
+        ("connection: receive, send, acknowledge", r"mqtt/connection\.py"),
         ("socket: read", r"Socket\._fill|Socket\.recv|_sock_recv"),
-        ("paho: packets cut out of the stream", r"paho/"),
+        (
+            "packets out: built and written",
+            r"aiomqtt_packets|Traffic\.(publish|ack|write|_send|_next_id)|Link\.(ack|publish|write\w*|_write)|Socket\.\w*(send|queue)",
+        ),
+        ("packets in: cut out of the stream", r"aiomqtt_(sieve|traffic)|actors\.mqtt\.transport"),
+        ("paho", r"paho/"),
         ("trio: cancel scopes", r"CancelScope|Deadlines"),
         ("trio: wake-ups", r"ParkingLot|Event\.set|reschedule"),
         ("asyncio on trio", r"trio_asyncio|asyncio/|aiomqtt/"),
         ("trio: scheduler and clock", r"trio/"),
     )
 )
+GMQTT: Final[Table] = tuple(
+    (name, re.compile(pattern))
+    for name, pattern in (
+        ("handler: the author's code", r"Handler\.handle|bench/pump\.py"),
+        ("dedup", r"Window\.repeats"),
+        ("dispatch", r"Table\.find"),
+        ("decode: JSON, envelope and contract", r"Work\.do|Answers\.(to|of)|cattrs generated|attrs generated methods bench"),
+        ("a task for each message", r"ensure_future|create_task|run_coroutine_or_function|is_coroutine|iscoroutine|inspect\.py|WeakSet"),
+        (
+            "PUBACK, or answer, built and written",
+            r"send_command|_send_puback|write_data|Transport\.write|gmqtt/mqtt/package|Client\.publish",
+        ),
+        ("socket: read", r"_read_ready|StreamReader"),
+        ("packets cut out of the stream, properties", r"gmqtt/"),
+        ("asyncio: loop", r"asyncio/|selectors\.py"),
+    )
+)
 OTHER: Final = "other"
-_IN_THE_LOOP: Final = re.compile(r"\brun \(trio/_core/_run\.py")
+_IN_THE_LOOP: Final = re.compile(r"\brun \(trio/_core/_run\.py|BaseEventLoop\.run_forever")
 
 
-def layers(folded: Iterable[str]) -> list[tuple[str, float]]:
+def layers(folded: Iterable[str], table: Table = OURS) -> list[tuple[str, float]]:
     """Parts of the main thread's time (0..1), the largest first. `folded`: lines ``frame;frame;frame COUNT``, outermost first."""
     found: Counter[str] = Counter()
     for line in folded:
         stack, _, count = line.rpartition(" ")
         if _IN_THE_LOOP.search(stack):  # other threads wait, and a sampler does not always see that
-            found[layer_of(stack.split(";"))] += int(count)
+            found[layer_of(stack.split(";"), table)] += int(count)
     total = found.total()
     return [(name, count / total) for name, count in found.most_common()]
 
 
-def layer_of(stack: list[str]) -> str:
+def layer_of(stack: list[str], table: Table = OURS) -> str:
     """The layer of the innermost frame that belongs to one."""
     for frame in reversed(stack):
-        for name, pattern in LAYERS:
+        for name, pattern in table:
             if pattern.search(frame):
                 return name
     return OTHER

@@ -1,4 +1,4 @@
-"""Where our CPU time goes, layer by layer: py-spy looks at a service that is being fed by the blaster."""
+"""Where a consumer's CPU time goes: py-spy looks at it while it has work to do."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import trio
 
 from .child import Cores, Failed, child
 from .contenders import Contender
-from .scenario import QUICK, source
-from .throughput import WARM_UP, how_many, phase
+from .measuring import running
+from .scenario import Scenario
+from .throughput import WARM_UP, how_many
 
 SAMPLES_PER_S: Final = 400
 _MORE_THAN_ENOUGH: Final = 1.2
@@ -29,22 +30,19 @@ class Profile:
     per_cpu_s: float
 
 
-async def profile(contender: Contender, seconds: float, cores: Cores, environment: Mapping[str, str]) -> Profile:
+async def profile(contender: Contender, scenario: Scenario, seconds: float, cores: Cores, environment: Mapping[str, str]) -> Profile:
     """Look for so long. Raises `Failed`, also when py-spy may not look (it wants to be root, or ptrace_scope 0)."""
     with tempfile.TemporaryDirectory(prefix="tars-bench-") as place:
         folder = Path(place)
         file = folder / "stacks"
         looks = ["py-spy", "record", "--format", "raw", "--nolineno", "--rate", str(SAMPLES_PER_S), "--duration", f"{seconds:.0f}"]
-        async with source(QUICK, cores, folder, environment) as feed:
-            command = contender.command(folder, feed.port)
-            async with child(contender.name, command, core=cores.consumer, folder=folder, environment=environment) as service:
-                await service.line(contender.ready)
-                warm = await phase(contender, QUICK, feed, service, WARM_UP)
-                looks += ["--output", str(file), "--pid", str(service.process.pid)]
-                async with child("py-spy", looks, core=cores.feeder, folder=folder, environment=_with_own_programs(environment)) as spy:
-                    sample = await phase(contender, QUICK, feed, service, how_many(warm.per_s, seconds * _MORE_THAN_ENOUGH))
-                    with trio.move_on_after(seconds):
-                        await spy.process.wait()
+        async with running(contender, scenario, cores, environment) as run:
+            warm = await run.phase(WARM_UP)
+            looks += ["--output", str(file), "--pid", str(run.consumer.process.pid)]
+            async with child("py-spy", looks, core=cores.feeder, folder=folder, environment=_with_own_programs(environment)) as spy:
+                sample = await run.phase(how_many(warm.per_s, seconds * _MORE_THAN_ENOUGH))
+                with trio.move_on_after(seconds):
+                    await spy.process.wait()
         if not file.exists():
             raise Failed("py-spy has seen nothing: it wants to be root, or kernel.yama.ptrace_scope to be 0")
         return Profile(file.read_text(encoding="utf-8").splitlines(), sample.per_cpu_s)

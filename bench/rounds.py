@@ -12,9 +12,9 @@ import attrs
 
 from .child import Cores, Failed
 from .contenders import Contender
-from .saturation import measure_requests
+from .measuring import measure
 from .scenario import Scenario
-from .throughput import Sample, measure
+from .throughput import Sample
 
 
 @attrs.frozen
@@ -62,8 +62,7 @@ async def run(
     for number, turn in enumerate(order, 1):
         where = f"{number}/{len(order)} round {turn.round + 1}, {turn.scenario.name}, {turn.contender.name}"
         try:
-            measured = measure_requests if turn.scenario.requests else measure
-            sample = await measured(turn.contender, turn.scenario, cores, target_cpu_s, environment)
+            sample = await measure(turn.contender, turn.scenario, cores, target_cpu_s, environment)
         except Failed as failed:
             failures.append(Failure(turn.contender.name, turn.scenario.name, str(failed)))
             tell(f"{where}: FAILED: {failed}")

@@ -5,9 +5,10 @@ Law: a figure is thrown away, loudly, unless every request was answered.
 
 from __future__ import annotations
 
-import tempfile
+import functools
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,29 +17,27 @@ import orjson
 from .child import Child, Cores, Failed, child, python
 from .contenders import Contender
 from .scenario import Scenario, mosquitto
-from .throughput import WARM_UP, Sample, how_many
+from .throughput import Run, Sample
 from .usage import usage
 
 WINDOW: Final = 250
 """Nearly what the broker lets a consumer have unacknowledged, and a multiple of the number of clients."""
 
 
-async def measure_requests(
-    contender: Contender, scenario: Scenario, cores: Cores, target_cpu_s: float, environment: Mapping[str, str]
-) -> Sample:
-    """Measure for about `target_cpu_s` of the service's CPU time. Raises `Failed`."""
-    with tempfile.TemporaryDirectory(prefix="tars-bench-") as place:
-        folder = Path(place)
-        async with mosquitto(cores, folder, environment) as port:
-            command = contender.command(folder, port)
-            async with (
-                child(contender.name, command, core=cores.consumer, folder=folder, environment=environment) as service,
-                child("the clients", python("bench.clients", port), core=cores.feeder, folder=folder, environment=environment) as clients,
-            ):
-                await service.line(contender.ready)
-                await clients.words("connected")
-                warm = await _flood(contender, scenario, clients, service, WARM_UP)
-                return await _flood(contender, scenario, clients, service, how_many(warm.per_cpu_s, target_cpu_s))
+@asynccontextmanager
+async def asking(
+    contender: Contender, scenario: Scenario, cores: Cores, folder: Path, environment: Mapping[str, str]
+) -> AsyncIterator[Run]:
+    """Messages that want an answer. Raises `Failed`."""
+    async with mosquitto(cores, folder, environment) as port:
+        command = contender.command(folder, port)
+        async with (
+            child(contender.name, command, core=cores.consumer, folder=folder, environment=environment) as service,
+            child("the clients", python("bench.clients", port), core=cores.feeder, folder=folder, environment=environment) as clients,
+        ):
+            await service.line(contender.ready)
+            await clients.words("connected")
+            yield Run(service, functools.partial(_flood, contender, scenario, clients, service))
 
 
 async def _flood(contender: Contender, scenario: Scenario, clients: Child, service: Child, count: int) -> Sample:

@@ -1,13 +1,14 @@
-"""One measurement: one consumer, one scenario, one warm-up and one phase that counts.
+"""A consumer that is fed, phase by phase.
 
 Law: a figure is thrown away, loudly, unless every message arrived, was handled once, and (from the blaster) was acknowledged.
 """
 
 from __future__ import annotations
 
-import tempfile
+import functools
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -46,16 +47,24 @@ class Sample:
         return self.messages / self.wall_s
 
 
-async def measure(contender: Contender, scenario: Scenario, cores: Cores, target_cpu_s: float, environment: Mapping[str, str]) -> Sample:
-    """Measure for about `target_cpu_s` of the consumer's CPU time. Raises `Failed`."""
-    with tempfile.TemporaryDirectory(prefix="tars-bench-") as place:
-        folder = Path(place)
-        async with source(scenario, cores, folder, environment) as feed:
-            command = contender.command(folder, feed.port)
-            async with child(contender.name, command, core=cores.consumer, folder=folder, environment=environment) as consumer:
-                await consumer.line(contender.ready)
-                warm = await phase(contender, scenario, feed, consumer, WARM_UP)
-                return await phase(contender, scenario, feed, consumer, how_many(warm.per_cpu_s, target_cpu_s))
+@attrs.frozen
+class Run:
+    """A consumer that is ready. ``await phase(count)`` gives it so many messages and returns when they are done; raises `Failed`."""
+
+    consumer: Child
+    phase: Callable[[int], Awaitable[Sample]]
+
+
+@asynccontextmanager
+async def feeding(
+    contender: Contender, scenario: Scenario, cores: Cores, folder: Path, environment: Mapping[str, str]
+) -> AsyncIterator[Run]:
+    """Messages that want no answer. Raises `Failed`."""
+    async with source(scenario, cores, folder, environment) as feed:
+        command = contender.command(folder, feed.port)
+        async with child(contender.name, command, core=cores.consumer, folder=folder, environment=environment) as consumer:
+            await consumer.line(contender.ready)
+            yield Run(consumer, functools.partial(phase, contender, scenario, feed, consumer))
 
 
 def how_many(per_cpu_s: float, target_cpu_s: float) -> int:

@@ -12,8 +12,9 @@ import trio
 from bench.__main__ import FLOOR, read_floor
 from bench.child import Cores, Failed, child, cores
 from bench.contenders import BY_NAME, QUICK
+from bench.measuring import measure
 from bench.scenario import Scenario, mosquitto_in
-from bench.throughput import LEAST, MOST, how_many, measure
+from bench.throughput import LEAST, MOST, how_many
 from bench.usage import resident_bytes, ticks, usage
 
 ENVIRONMENT = dict(os.environ)

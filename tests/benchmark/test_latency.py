@@ -7,13 +7,13 @@ import os
 import orjson
 import pytest
 
+from bench import measuring
 from bench.child import Cores
 from bench.clients import Asking, request, told
 from bench.contenders import ANSWERING, Contender
 from bench.contract import ASK_FILTER, ASKED, CLIENTS, Question, ask_topic
 from bench.latency import Waits, as_text, measure, read_waits
 from bench.packets import Cutter, read_publish
-from bench.saturation import measure_requests
 from bench.scenario import REQUESTS
 from bench.throughput import LEAST
 from tars.actors.contracts import decode
@@ -97,7 +97,7 @@ def test_the_clients_are_told_what_they_know() -> None:
 
 @pytest.mark.parametrize("contender", [each for each in ANSWERING if each.name in {"tars 5", "aiomqtt 3.1.1"}], ids=lambda each: each.name)
 async def test_a_flood_is_answered_to_the_last_and_costs_something(contender: Contender) -> None:
-    sample = await measure_requests(contender, REQUESTS, Cores(None, None), 0.01, dict(os.environ))
+    sample = await measuring.measure(contender, REQUESTS, Cores(None, None), 0.01, dict(os.environ))
 
     assert (contender.name, "mosquitto, requests", LEAST) == (sample.contender, sample.scenario, sample.messages)
     assert 0 < sample.cpu_s
