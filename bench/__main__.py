@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -22,7 +22,7 @@ from .contenders import Contender
 from .costs import as_json as costs_json
 from .costs import as_text as costs_text
 from .costs_setting import Setting
-from .layers import GMQTT, OURS, layers
+from .layers import GMQTT, OURS, Table, layers
 from .layers import as_text as layers_text
 from .machine import Machine, describe, load
 from .report import as_json, as_text, ratio, rows
@@ -32,7 +32,7 @@ from .scenario import Scenario, mosquitto_in, search_path
 app: Final = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True)
 RESULTS: Final = ROOT / "bench" / "results"
 FLOOR: Final = ROOT / "bench" / "floor.toml"
-PROFILED: Final = {"tars 5": OURS, "gmqtt 5": GMQTT}
+PROFILED: Final[Mapping[str, Table]] = {"tars 5": OURS, "gmqtt 5": GMQTT}
 
 
 @attrs.frozen
