@@ -67,6 +67,7 @@ class Config:
     _problems: list[Problem] = attrs.field(factory=list)
     _claimed: set[KeyPath] = attrs.field(factory=set)
     _variables: dict[KeyPath, str] = attrs.field(factory=dict)
+    _misread: dict[KeyPath, ValueError] = attrs.field(factory=dict)  # what is wrong with a variable's text
 
     @classmethod
     def load(cls, path: Path, environ: Mapping[str, str]) -> Config:
@@ -154,7 +155,7 @@ class Config:
             try:
                 self._set(at, each.parse(found))
             except ValueError as error:
-                self.problem(at, sentence(error, (*at, each.name)))
+                self._misread[at] = error
 
     # -- judging --------------------------------------------------------------------------------
 
@@ -167,20 +168,27 @@ class Config:
     @property
     def clean(self) -> bool:
         """Is everything asked for so far without a mistake? Then its values may be looked at."""
-        return not self._problems
+        return not self._problems and not self._misread
 
     def finish(self) -> None:
         """The last word: raises `ConfigError` with every mistake, keys and tables nobody asked for included."""
         for problem in self._unclaimed(self.raw, ()):
             self.problem(problem.key, problem.message)
-        if self._problems:
+        if not self.clean:
             raise self.error()
 
     def error(self) -> ConfigError:
         """The report of everything noted so far."""
-        return ConfigError(self.path, tuple(self._line(problem) for problem in self._problems))
+        return ConfigError(self.path, tuple(self._line(problem) for problem in (*self._misread_problems(), *self._problems)))
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _misread_problems(self) -> Iterator[Problem]:
+        for at, error in self._misread.items():
+            # Whether its class hides it is known once the table has been read without a mistake; until then it may.
+            hidden = dotted(at) in self.hidden or dotted(at) not in self.provenance
+            said = sentence(error, (*at, self._variables[at]), hidden=hidden)
+            yield Problem(at, said if isinstance(error, Mismatch) or not hidden else "is not acceptable")
 
     def _line(self, problem: Problem) -> str:
         if not problem.key:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -360,6 +360,33 @@ def test_a_mistake_in_the_environment_names_the_variable(tmp_path: Path, variabl
     config.table("mqtt", Mqtt)
 
     assert [line] == report(config)
+
+
+def quoting(found: str) -> object:
+    raise ValueError(f"{found} is no number of a door")
+
+
+@pytest.mark.parametrize("parse", [integer, quoting])
+def test_of_what_a_class_keeps_out_of_its_repr_the_environment_shows_nothing_either(tmp_path: Path, parse: Callable[[str], object]) -> None:
+    config = load(tmp_path, "", {"DOOR": "x12345678"})
+    config.override(Override("DOOR", "mqtt.pin", parse))
+    config.table("mqtt", Mqtt)
+    (line,) = report(config)
+
+    assert line.startswith("mqtt.pin (from the environment variable DOOR): ")
+    assert "12345678" not in line
+
+
+def test_while_a_table_has_other_mistakes_nobody_knows_what_it_hides(tmp_path: Path) -> None:
+    config = load(tmp_path, "[mqtt]\nurl = 7", {"DOOR": "x12345678", "MQTT_KEEPALIVE": "1_0"})
+    config.override(*OVERRIDES, Override("DOOR", "mqtt.pin", integer))
+    config.table("mqtt", Mqtt)
+
+    assert [
+        "mqtt.keepalive_s (from the environment variable MQTT_KEEPALIVE): expected an integer, found a string",
+        "mqtt.pin (from the environment variable DOOR): expected an integer, found a string",
+        "mqtt.url: expected a string, found 7 (an integer)",
+    ] == report(config)
 
 
 @pytest.mark.parametrize("word", ["0", "false", "NO", "off"])
