@@ -25,7 +25,7 @@ from tars.supervisor.redact import redact
 from .actor import Actor
 from .contracts import STANDARD, TopicRegistry
 from .definition import ActorDefinition, DefinitionError, define
-from .lane_keys import key_problems
+from .lane_key_check import key_problems
 from .settings import ActorSettings
 
 

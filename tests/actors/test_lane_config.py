@@ -11,7 +11,7 @@ import pytest
 from tars.actors import Actor, Context, subscribe
 from tars.actors.contracts import Envelope
 from tars.actors.definition import define
-from tars.actors.lane_keys import key_problems
+from tars.actors.lane_key_check import key_problems
 from tars.actors.loading import load_actors
 from tars.actors.service_config import read_service_config
 from tars.supervisor import Config, ConfigError
