@@ -6,15 +6,19 @@ Law: whatever comes out of it is handed back as a value, for the ladder to decid
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import trio
 
 from tars.actors.contracts import Envelope, decode_document
 from tars.supervisor import leaves
+from tars.supervisor.render import said
 
 from .behaviour import Method
 from .in_flight import Work
+
+_WORDS_TO_STOP: Final = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
+"""What passes: of trio, of whoever is at the terminal, and of an interpreter that throws the task away."""
 
 
 def decode(work: Work, method: Method) -> tuple[Any, Envelope | None]:
@@ -26,21 +30,25 @@ def decode(work: Work, method: Method) -> tuple[Any, Envelope | None]:
 
 
 async def run_author(call: Callable[..., Awaitable[object]], *arguments: object) -> Exception | None:
-    """Run an ``async def``; returns what it raised. A `sys.exit` is an error like any other."""
+    """Run an ``async def``; returns what it raised. What is no `Exception` is an error like any other, unless it is the word to stop.
+
+    So are `sys.exit`, the panic of an extension written in Rust, asyncio's own cancellation.
+    """
     try:
         await call(*arguments)
-    except SystemExit as leaving:
-        return _exited(leaving, leaving)
+    except _WORDS_TO_STOP:
+        raise
     except BaseExceptionGroup as group:
-        exits, rest = group.split(SystemExit)
-        if rest is not None and not isinstance(rest, Exception):  # the word to stop: what fails on the way out is no news
-            raise rest.split(Exception)[1] or rest from None
-        if exits is None:
-            return rest
-        error = _exited(leaves(exits)[0], group)
-        return error if rest is None else ExceptionGroup("and another", [error, rest])
-    except Exception as error:  # noqa: BLE001 - whatever the author's code raises, the ladder decides what follows
-        return error
+        word, _ = group.split(_WORDS_TO_STOP)
+        if word is not None:  # what fails on the way out is no news
+            raise word from None
+        usual, strange = group.split(Exception)
+        if strange is None:
+            return usual
+        error = _in_our_words(leaves(strange)[0], group)
+        return error if usual is None else ExceptionGroup("and another", [error, usual])
+    except BaseException as error:  # noqa: BLE001 - whatever the author's code raises, the ladder decides what follows
+        return error if isinstance(error, Exception) else _in_our_words(error, error)
     return None
 
 
@@ -70,8 +78,11 @@ async def run_author_in_thread(
     return error, late
 
 
-def _exited(leaving: BaseException, cause: BaseException) -> RuntimeError:
-    """For the ``sys.exit`` of a library that thinks it is a program: no reason to take the neighbours along."""
-    error = RuntimeError(f"called sys.exit({', '.join(map(repr, leaving.args))})")
+def _in_our_words(strange: BaseException, cause: BaseException) -> RuntimeError:
+    """For what is made to end a program, raised by a library that thinks it is one: no reason to take the neighbours along."""
+    if isinstance(strange, SystemExit):
+        error = RuntimeError(f"called sys.exit({', '.join(map(repr, strange.args))})")
+    else:
+        error = RuntimeError(f"raised {type(strange).__name__}{said(strange) and f': {said(strange)}'}")
     error.__cause__ = cause
     return error

@@ -1,7 +1,8 @@
-"""``sys.exit`` in an author's code, as libraries do that take themselves for programs: a failure like any other."""
+"""``sys.exit`` and other strange exceptions in an author's code, as libraries raise that take themselves for programs: failures."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import Any
 
@@ -80,6 +81,39 @@ async def test_a_handler_that_calls_sys_exit_fails_and_its_neighbours_live_on(_p
         assert [0, 1] == seen.items
         assert (4, 1) == (lives(world, name), lives(world, "neighbour"))
         assert not world.ended.is_set()
+
+
+class Panic(BaseException):
+    """What such an extension raises: no `Exception`."""
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+@pytest.mark.parametrize(
+    ("raised", "error"),
+    [
+        (Panic("index out of bounds"), "RuntimeError: raised Panic: index out of bounds"),
+        (asyncio.CancelledError(), "RuntimeError: raised CancelledError"),
+        (BaseExceptionGroup("", [Panic("a"), ValueError("b")]), "ExceptionGroup: and another (2 sub-exceptions)"),
+    ],
+    ids=["a panic", "asyncio's cancellation", "in a group"],
+)
+async def test_what_is_no_exception_is_a_failure_like_any_other(
+    _virtual: MockClock, raised: BaseException, error: str, concurrency: int
+) -> None:
+    @subscribe("work/{key}", qos=1)
+    async def work(event: dict[str, Any]) -> None:
+        if event["n"] == 0:
+            raise raised
+
+    seen = Seen()
+    async with running(work, neighbour(seen), actors={"work": {"concurrency": concurrency, "key": "{key}"}}) as world:
+        await world.deliver("work/a", {"n": 0})
+        await world.deliver("in", {"n": 1})
+        await world.settled()
+        (letter,) = world.store.letters
+
+        assert (Why.CRASHED, 3, error) == (letter.why, letter.attempts, letter.error)
+        assert ([1], 1) == (seen.items, lives(world, "neighbour"))
 
 
 @pytest.mark.parametrize("is_async", [True, False])
