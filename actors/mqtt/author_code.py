@@ -25,7 +25,7 @@ def decode(work: Work, method: Method) -> tuple[Any, Envelope | None]:
     """What `method` gets of the message, and its envelope, if it has one. Raises `DecodeError`."""
     if method.event_type is bytes:
         return work.delivery.inbound.payload, None
-    decoded = decode_document(work.delivery.document(), method.event_type)
+    decoded = decode_document(work.delivery.own_document(), method.event_type)
     return decoded.event, decoded.envelope
 
 

@@ -112,7 +112,7 @@ def _answers(ports: DispatchPorts, delivery: Delivery) -> bool:
         return False
     if len(ports.requests):
         try:
-            ports.requests.resolve(topic, delivery.document())
+            ports.requests.resolve(topic, delivery.own_document())
         except DecodeError:
             return True
     return True

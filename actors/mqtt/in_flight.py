@@ -51,7 +51,7 @@ class Delivery:
     _read: bool = False
 
     def document(self) -> Any:  # JSON
-        """The payload as JSON, parsed once however many handlers read it. Raises `DecodeError`."""
+        """The payload as JSON, to look at and leave as it is. Raises `DecodeError`."""
         if not self._read:
             self._read = True
             try:
@@ -61,6 +61,12 @@ class Delivery:
         if self._unreadable is not None:
             raise self._unreadable
         return self._document
+
+    def own_document(self) -> Any:  # JSON
+        """The same, for somebody who may change it: the next reader, another actor or the next attempt, is given one of its own."""
+        document = self.document()
+        self._document, self._read = None, False
+        return document
 
 
 @attrs.frozen(eq=False)

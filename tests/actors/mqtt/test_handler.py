@@ -58,6 +58,36 @@ async def test_the_annotation_decides_what_the_handler_gets(_virtual: MockClock)
         assert [("bytes", "e1"), ("contract", "hello"), ("dict", "hello"), ("envelope", "e1")] == sorted(seen.items)
 
 
+@attrs.frozen
+class Loose:
+    """A contract with a part that its reader may change."""
+
+    items: dict[str, Any]
+
+
+@pytest.mark.parametrize("annotation", [dict, Envelope, Loose])
+async def test_each_actor_and_each_attempt_has_the_event_for_itself(_virtual: MockClock, annotation: type) -> None:
+    seen = Seen()
+
+    def actor(name: str) -> type[Actor]:
+        async def on_in(_: Actor, event: Any, ctx: Context) -> None:
+            data = event.data if isinstance(event, Envelope) else event
+            items = data.items if isinstance(data, Loose) else data["items"]
+            seen.add((name, ctx.attempt, dict(items)))
+            items.clear()
+            if ctx.attempt < 3:
+                raise RuntimeError
+
+        on_in.__annotations__["event"] = annotation
+        return type(name, (Actor,), {"on_in": subscribe("in")(on_in)})
+
+    async with running(actor("One"), actor("Other")) as world:
+        await world.deliver("in", {"items": {"a": 1}})
+        await world.settled()
+
+        assert [(name, attempt, {"a": 1}) for name in ("One", "Other") for attempt in (1, 2, 3)] == sorted(seen.items, key=str)
+
+
 async def test_raw_json_that_satisfies_the_model_whole_is_delivered_too(_virtual: MockClock) -> None:
     seen = Seen()
 

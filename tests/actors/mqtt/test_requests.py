@@ -78,6 +78,26 @@ async def test_a_reply_filter_an_actor_subscribes_keeps_its_qos_and_both_get_the
         assert ([(7, 7)], [7], 1) == (seen.items, also.items, world.broker.sessions[CLIENT].subscriptions["answer"])
 
 
+async def test_the_asker_has_the_reply_for_itself(_virtual: MockClock) -> None:
+    seen = Seen()
+
+    @subscribe("answer", qos=1)
+    async def listens(event: dict[str, Any]) -> None:
+        seen.add(event.pop("to"))
+
+    @subscribe("in", qos=1)
+    async def asks(event: dict[str, Any], ctx: Context) -> None:
+        reply = await ctx.request("test.ask", {"n": event["n"]}, topic="ask", reply="answer", timeout_s=5.0)
+        seen.add(reply.data.pop("to"))
+
+    async with running(asks, listens) as world:
+        await world.deliver("in", {"n": 7})
+        await Answering(world).answer(1)
+        await world.settled()
+
+        assert ([7, 7], []) == (seen.items, world.events_of(HandlerFailed))
+
+
 async def test_replies_are_told_apart_by_the_id_of_their_envelope(_virtual: MockClock) -> None:
     seen = Seen()
     one, two = (type(name, (asker(seen),), {}) for name in ("One", "Two"))
