@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from types import NoneType
+from typing import Any, Final, get_args
 
 import attrs
 
 from tars.supervisor.problem import suggestion
 
 from .contracts import Envelope
+from .contracts.compound import is_mapping, is_sequence, is_union, is_wrapper, unwrapped
 from .definition import ActorDefinition, SubscriptionDefinition
 from .mqtt.lane_key import Captured, Field, LaneKey, LaneKeyError, Level, Part, Text, parse_lane_key
 from .mqtt.topics import plain_filter
+
+_SCALARS: Final = (str, int, float, bool)
 
 
 def key_problems(text: str, definition: ActorDefinition) -> list[str]:
@@ -43,16 +47,38 @@ def _problems(part: Part, subscription: SubscriptionDefinition) -> Iterator[str]
                 hint = f"; the field of the event is {{data.{name}}}" if is_field else suggestion(name, names)
                 yield f'{{{name}}}: "{topic_filter}" captures no such level{hint}'
         case Field(path):
-            kind: Any = subscription.event_type
-            for depth, name in enumerate(path):
-                fields = _fields(kind)
-                if fields is None:
-                    break
-                if name not in fields:
-                    where = ".".join(path[:depth]) or kind.__name__
-                    yield f"{{data.{'.'.join(path)}}}: {where} has no field {name!r}{suggestion(name, list(fields))}"
-                    break
-                kind = fields[name]
+            yield from _field_problems(path, subscription.event_type)
+
+
+def _field_problems(path: tuple[str, ...], event_type: Any) -> Iterator[str]:
+    kind, where, placeholder = event_type, event_type.__name__, f"{{data.{'.'.join(path)}}}"
+    for depth, name in enumerate(path):
+        fields = _fields(kind)
+        if fields is None:
+            if kind in _SCALARS or is_sequence(kind):
+                yield f"{placeholder}: {where} has no fields, it is {_said_kind(kind)}"
+            return
+        if name not in fields:
+            yield f"{placeholder}: {where} has no field {name!r}{suggestion(name, list(fields))}"
+            return
+        kind, where = _plain(fields[name]), ".".join(path[: depth + 1])
+    if _fields(kind) is not None or is_sequence(kind) or is_mapping(kind):
+        yield f"{placeholder}: {where} is {_said_kind(kind)}; a key is made of strings, numbers, true and false"
+
+
+def _plain(kind: Any) -> Any:
+    """The X of ``Annotated[X, ...]`` and ``X | None``."""
+    while is_wrapper(kind):
+        kind = unwrapped(kind)
+    if not is_union(kind):
+        return kind
+    members = [member for member in get_args(kind) if member is not NoneType]
+    return _plain(members[0]) if len(members) == 1 else Any
+
+
+def _said_kind(kind: Any) -> str:
+    name = "list" if is_sequence(kind) else "dict" if is_mapping(kind) else kind.__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def _fields(kind: Any) -> dict[str, Any] | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 import pytest
 
 from tars.actors import Actor, Context, subscribe
-from tars.actors.contracts import Envelope
+from tars.actors.contracts import Between, Envelope
 from tars.actors.definition import define
 from tars.actors.lane_key_check import key_problems
 from tars.actors.loading import load_actors
@@ -28,6 +28,11 @@ class Arm:
 class Pose:
     robot_id: str
     arm: Arm
+    joints: list[float] = attrs.field(factory=list)
+    extra: dict[str, Any] = attrs.field(factory=dict)
+    load_kg: Annotated[float, Between(0, 10)] = 0.0
+    other: Arm | None = None
+    tag: str | int = ""
 
 
 class Typed(Actor):
@@ -61,6 +66,10 @@ async def one(event: bytes) -> None: ...
         (typed, "{topic[1]}"),
         (typed, "{topic[-2]}"),
         (typed, "{data.robot_id}/{data.arm.side}"),
+        (typed, "{data.other.side}"),
+        (typed, "{data.extra.anything}"),
+        (typed, "{data.load_kg}"),
+        (typed, "{data.tag}"),
         (loose, "{robot}"),
         (loose, "{data.anything.at.all}"),
         (whole, "{data.anything}"),
@@ -84,6 +93,14 @@ def test_these_are_keys(use: Any, key: str) -> None:
         (Typed, "{robot}", ['{robot}: "fleet/+/map/#" captures no such level']),
         (typed, "{data.robotid}", ["{data.robotid}: Pose has no field 'robotid'; did you mean \"robot_id\"?"]),
         (typed, "{data.arm.sid}", ["{data.arm.sid}: arm has no field 'sid'; did you mean \"side\"?"]),
+        (typed, "{data.other.sid}", ["{data.other.sid}: other has no field 'sid'; did you mean \"side\"?"]),
+        (typed, "{data.robot_id.n}", ["{data.robot_id.n}: robot_id has no fields, it is a str"]),
+        (typed, "{data.load_kg.n}", ["{data.load_kg.n}: load_kg has no fields, it is a float"]),
+        (typed, "{data.joints.0}", ["{data.joints.0}: joints has no fields, it is a list"]),
+        (typed, "{data.arm}", ["{data.arm}: arm is an Arm; a key is made of strings, numbers, true and false"]),
+        (typed, "{data.other}", ["{data.other}: other is an Arm; a key is made of strings, numbers, true and false"]),
+        (typed, "{data.joints}", ["{data.joints}: joints is a list; a key is made of strings, numbers, true and false"]),
+        (typed, "{data.extra}", ["{data.extra}: extra is a dict; a key is made of strings, numbers, true and false"]),
         (typed, "{topic[0]}", ['"{topic[0]}" is the same for every message of this actor, which would leave one lane with all the work']),
         (one, "{topic}", ['"{topic}" is the same for every message of this actor, which would leave one lane with all the work']),
         (typed, "{topic[1]", ['there is a brace without its partner in "{topic[1]"']),
