@@ -73,6 +73,8 @@ class Field:
             found = found["data"]
         for name in self.path:
             found = found.get(name) if isinstance(found, dict) else None
+        if isinstance(found, float) and found.is_integer():
+            found = int(found)  # 7.0 is 7 to whoever reads it, and senders differ in how they write it
         return found if isinstance(found, str) else str(found) if isinstance(found, (int, float)) else ""
 
 

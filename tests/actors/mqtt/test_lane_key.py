@@ -24,7 +24,7 @@ VALUES = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.float
 DOCUMENTS = st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner)).map(
     lambda value: orjson.dumps(value, default=str)
 )
-ENVELOPE = event("x", {"robot": "r2", "n": 7, "on": True, "part": {"id": "left"}, "many": [1], "none": None, "half": 0.5})
+ENVELOPE = event("x", {"robot": "r2", "n": 7, "on": True, "part": {"id": "left"}, "many": [1], "none": None, "half": 0.5, "whole": 7.0})
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,7 @@ ENVELOPE = event("x", {"robot": "r2", "n": 7, "on": True, "part": {"id": "left"}
         ("{data.robot}", "r2"),
         ("{data.n}", "7"),
         ("{data.half}", "0.5"),
+        ("{data.whole}", "7"),
         ("{data.on}", "True"),
         ("{data.part.id}", "left"),
         ("{data.part}", ""),
