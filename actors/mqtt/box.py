@@ -68,7 +68,8 @@ class ActorBox:
         if inside.oldest_since is None or self._excused:
             self._pace.begin_anew()
             return None
-        since = self._pace.look(now, inside.done, share=self.share, within_s=self.overflow_after_s, crowded=crowded)
+        waiting_since, within_s = inside.oldest_since, self.overflow_after_s
+        since = self._pace.look(now, inside.done, waiting_since=waiting_since, share=self.share, within_s=within_s, crowded=crowded)
         if self.overflow is Overflow.BLOCK or inside.queued <= self.share:
             return None
         if self.busy_since is not None:

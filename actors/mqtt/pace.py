@@ -31,12 +31,12 @@ class Pace:
         """There is nothing it could be too slow for."""
         self._done = None
 
-    def look(self, now: float, done: int, *, share: int, within_s: float, crowded: bool) -> float:
+    def look(self, now: float, done: int, *, waiting_since: float, share: int, within_s: float, crowded: bool) -> float:
         """Since when it has been at the present share, -inf while it has a slow one to make up for.
 
-        `done`: messages finished in all; `crowded`: more pour in.
+        `done`: messages finished in all; `waiting_since`: the oldest that waits; `crowded`: more pour in.
         """
-        if self._done is None:
+        if self._done is None or waiting_since > self._looked_at:  # all that waited at the last look is done
             self._wait_for_a_share(now, done)
             self._behind = False
         elif done - self._done >= share:

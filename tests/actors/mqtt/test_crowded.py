@@ -71,6 +71,24 @@ async def test_an_actor_that_does_nothing_overflows_a_second_after_the_first_loo
         assert 1.0 == it.overflows_at()
 
 
+async def test_a_burst_after_a_rest_finds_it_fresh_though_nobody_looked_meanwhile(_virtual: MockClock) -> None:
+    """Nobody looks at a lane while all of its actor's hold less than their share, nor at the only actor when nothing comes."""
+    async with desk() as it:
+        it.receives(5)
+        it.overflows_at()
+        await it.until(1.0)
+
+        assert 1.0 == it.overflows_at()
+        it.handles(5)
+        await it.until(100.0)
+        it.receives(5)
+
+        assert 101.0 == it.overflows_at(crowded=True)
+        await it.until(100.5)
+
+        assert 101.5 == it.overflows_at(crowded=True)
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 async def test_what_is_within_the_share_never_overflows(_virtual: MockClock, count: int) -> None:
     async with desk() as it:
