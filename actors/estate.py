@@ -137,7 +137,7 @@ class Estate:
         for gone in {each.template.filter for each in before} - {each.template.filter for each in now}:
             self.health.report(place_of_subscription(gone), None)
         renewed = {each.template.filter for each in now if each not in before}
-        self.filters.want(_strongest(now), renewed, {each.template.filter: _listeners(now, each) for each in now})
+        self.filters.want(_strongest(now), renewed, _listeners(now))
         self.alarm.ring()
 
     # -- the actors' places ----------------------------------------------------------------------
@@ -282,9 +282,12 @@ def _subscription(actor: str, definition: SubscriptionDefinition) -> Subscriptio
     return Subscription(definition.id, actor, f"{HANDLERS_PATH}/{actor}", definition.template, definition.qos)
 
 
-def _listeners(subscriptions: Sequence[Subscription], like: Subscription) -> str:
-    """The actors that subscribe what `like` does."""
-    return ", ".join(dict.fromkeys(each.actor for each in subscriptions if each.template.filter == like.template.filter))
+def _listeners(subscriptions: Sequence[Subscription]) -> dict[str, str]:
+    """Who subscribes each filter: the actors' names."""
+    actors: dict[str, dict[str, None]] = {}
+    for each in subscriptions:
+        actors.setdefault(each.template.filter, {})[each.actor] = None
+    return {topic_filter: ", ".join(names) for topic_filter, names in actors.items()}
 
 
 def _strongest(subscriptions: Sequence[Subscription]) -> dict[str, int]:

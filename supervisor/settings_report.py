@@ -47,11 +47,12 @@ def settings(config: Config) -> tuple[Setting, ...]:
 
 
 def _settings(config: Config) -> Iterator[Setting]:
+    structured = {parent for key in config.effective for parent in _parents(key)}
     for key, value in config.effective.items():
         source = config.provenance[key]
         if isinstance(value, Mapping):
             # A table left raw is told by what it was structured to later, or else by its own keys.
-            if not any(other.startswith(f"{key}.") for other in config.effective):
+            if key not in structured:
                 for name, inner in value.items():
                     at = f"{key}.{dotted((name,))}"
                     yield Setting(at, _masked(name, inner, hidden=False), config.provenance.get(at, source))
@@ -68,6 +69,13 @@ def _masked(name: str, value: object, *, hidden: bool) -> object:
         return redact(value) if isinstance(value, str) and "://" in value else HIDDEN
     said = plain(name, value)
     return said if not isinstance(said, int) or abs(said) < 2**63 else str(said)
+
+
+def _parents(key: str) -> Iterator[str]:
+    at = key.find(".")
+    while at >= 0:
+        yield key[:at]
+        at = key.find(".", at + 1)
 
 
 def _table(key: str) -> str:
