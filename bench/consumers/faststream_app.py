@@ -1,24 +1,18 @@
-"""FastStream's MQTT broker: ten subscribers, the envelope as a pydantic model, acknowledged after the handler.
-
-Its access log, two lines for every message, is off.
-"""
+"""FastStream's MQTT broker: ten subscribers, the envelope as a pydantic model, acknowledged after the handler."""
 
 from __future__ import annotations
 
 import asyncio
 
-import pydantic
-from faststream import AckPolicy
 from faststream.mqtt import MQTTBroker
 
-from bench.consumers.work import CLIENT_ID, HOST, Handler, Window, arguments, say_ready
-from bench.contract import FILTERS, Reading
+from bench.consumers.faststream_broker import Envelope, Strict, make_broker, serve
+from bench.consumers.work import Handler, Window
+from bench.contract import FILTERS
 
 
-class Data(pydantic.BaseModel):  # type: ignore[misc]  # unknown to mypy: not installed where this is checked
+class Data(Strict):
     """`Reading`, as pydantic has it."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     sensor: str
     value: float
@@ -28,38 +22,21 @@ class Data(pydantic.BaseModel):  # type: ignore[misc]  # unknown to mypy: not in
     last: bool
 
 
-class Envelope(pydantic.BaseModel):  # type: ignore[misc]  # unknown to mypy: not installed where this is checked
-    """The wire's five fields."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-    id: str
-    type: str
-    ts: float
-    source: str
-    data: Data
-
-
 async def main() -> None:
-    """Until the broker or the benchmark ends it."""
-    port, protocol = arguments()
-    window = Window()
-    version = "5.0" if protocol == "5" else "3.1.1"
-    broker = MQTTBroker(f"mqtt://{HOST}:{port}", client_id=CLIENT_ID, version=version, logger=None, ack_policy=AckPolicy.ACK)
+    """Until the benchmark ends it."""
+    broker, window = make_broker(), Window()
     for number, topic_filter in enumerate(FILTERS):
         subscribe(broker, topic_filter, Handler(number), window)
-    await broker.start()
-    say_ready()
-    await asyncio.Event().wait()
+    await serve(broker)
 
 
 def subscribe(broker: MQTTBroker, topic_filter: str, handler: Handler, window: Window) -> None:
     """One handler."""
 
-    async def on_message(envelope: Envelope) -> None:
+    async def on_message(envelope: Envelope[Data]) -> None:
         data = envelope.data
         if not window.repeats((topic_filter, envelope.type, envelope.id, data.seq)):
-            await handler.handle(Reading(data.sensor, data.value, data.unit, data.seq, data.ok, data.last))
+            await handler.handle(data)
 
     broker.subscriber(topic_filter, qos=1)(on_message)
 

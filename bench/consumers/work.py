@@ -12,7 +12,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import attrs
 import cattrs
@@ -40,6 +40,14 @@ class Envelope:
     data: Reading
 
 
+class Last(Protocol):
+    """A `Reading`, in whatever class a consumer decodes it into."""
+
+    @property
+    def last(self) -> bool:
+        """The last message of a phase."""
+
+
 @attrs.define
 class Handler:
     """One of the ten: counts, and reports when its last message of a phase is there."""
@@ -47,7 +55,7 @@ class Handler:
     number: int
     count: int = 0
 
-    async def handle(self, event: Reading) -> None:
+    async def handle(self, event: Last) -> None:
         """The author's code."""
         if event.last:
             say_last(self.number, self.count)
