@@ -3,7 +3,8 @@
 The key is the sensor, of which there are `SENSORS`. Ideal are N times the messages of one lane. Keys do not spread evenly over lanes,
 and the fullest of them is the last to be done: what that leaves of the ideal is told beside it, as "by the keys".
 
-Law: a figure is thrown away, loudly, unless every message was acknowledged and none of them as a dead letter.
+Law: a figure is thrown away, loudly, unless every message was acknowledged, none of them as a dead letter, and in no less time than
+they have waited: what is acknowledged sooner was not handled.
 """
 
 from __future__ import annotations
@@ -65,7 +66,15 @@ async def measure(wait_ms: float, concurrency: int, seconds: float, cores: Cores
                 run = await _phase(wait_ms, concurrency, count, feed, service)
         if letters := read_dead_letters(folder / "var" / "bench-consumer"):
             raise Failed(f"{len(letters)} messages became dead letters, the first {letters[0][1].why.value}")
-        return run
+        return possible(run)
+
+
+def possible(run: Run) -> Run:
+    """`run`, unless it took less time than its messages have waited. Raises `Failed`."""
+    least_s = run.messages * run.wait_ms / 1000 / run.concurrency
+    if run.wall_s < least_s:
+        raise Failed(f"{run.messages} messages in {run.wall_s:.3g} s: {run.concurrency} lanes cannot have waited for all of them")
+    return run
 
 
 async def _phase(wait_ms: float, concurrency: int, count: int, feed: Source, service: Child) -> Run:

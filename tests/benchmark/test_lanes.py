@@ -7,9 +7,9 @@ import tomllib
 
 import pytest
 
-from bench.child import Cores
+from bench.child import Cores, Failed
 from bench.contenders import waiting_service
-from bench.lanes import Run, as_text, by_keys, measure, rows
+from bench.lanes import Run, as_text, by_keys, measure, possible, rows
 
 
 async def test_a_measurement_handles_every_message_and_more_lanes_take_less_time() -> None:
@@ -19,6 +19,15 @@ async def test_a_measurement_handles_every_message_and_more_lanes_take_less_time
     assert one.wall_s >= one.messages * 0.005
     assert eight.wall_s < one.wall_s / 2
     assert 0 < eight.cpu_s
+
+
+def test_what_is_acknowledged_sooner_than_it_can_have_waited_is_no_figure() -> None:
+    honest = Run(2.0, 4, 1_000, 0.5, 0.1)
+
+    assert honest is possible(honest)
+
+    with pytest.raises(Failed, match="4 lanes cannot have waited"):
+        possible(Run(2.0, 4, 1_000, 0.4, 0.1))
 
 
 def test_the_config_gives_the_actor_its_lanes() -> None:
