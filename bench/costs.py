@@ -37,19 +37,19 @@ class Cost:
 
 @attrs.frozen
 class Point:
-    """So much memory after so many of whatever is counted."""
+    """So much memory (bytes, or blocks of the allocator) after so many of whatever is counted."""
 
     count: int
-    rss_bytes: int
+    size: int
 
 
-def growth_bytes(points: Sequence[Point]) -> float:
+def growth(points: Sequence[Point]) -> float:
     """What the straight line through `points`, the beginning left out, gains over the whole run. Raises ValueError for fewer than 2."""
     first, last = points[0].count, points[-1].count
     late = [each for each in points if each.count >= first + SETTLED_PART * (last - first)]
     if len(late) < 2:
         raise ValueError("a line needs two points")
-    slope = statistics.linear_regression([each.count for each in late], [each.rss_bytes for each in late]).slope
+    slope = statistics.linear_regression([each.count for each in late], [each.size for each in late]).slope
     return slope * (last - first)
 
 

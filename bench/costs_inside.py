@@ -151,7 +151,7 @@ def restarts(count: int) -> Figures:
     """An actor that crashes with every message, so many times, without backoff.
 
     Milliseconds from each crash to the next message in hand (see `_percentiles`), processor time of a crash and all that
-    follows it, and the memory every `RSS_EVERY` restarts.
+    follows it, the memory every `RSS_EVERY` restarts, and `living_blocks` after half of them and at the end.
     """
     return trio.run(_crash_often, count)
 
@@ -161,7 +161,7 @@ async def _crash_often(count: int) -> Figures:
     mailbox: Mailbox[int] = Mailbox(count)
     crashed_s, waits_ms = [0.0], array("d", bytes(8 * count))  # of its full size from the beginning
     seen, over = itertools.count(), trio.Event()
-    memory: Figures = {"count": [], "rss_bytes": []}
+    memory: Figures = {"count": [], "rss_bytes": [], "blocks": []}
 
     async def crash(*, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
@@ -175,6 +175,8 @@ async def _crash_often(count: int) -> Figures:
             if number % RSS_EVERY == 0:
                 memory["count"].append(number)
                 memory["rss_bytes"].append(usage(os.getpid()).rss_bytes)
+            if number in (count // 2, count):
+                memory["blocks"].append(living_blocks())
             if number >= count:
                 over.set()
                 await trio.sleep_forever()
@@ -191,6 +193,12 @@ async def _crash_often(count: int) -> Figures:
         cpu_ms = (time.process_time() - used_s) * 1e3 / count
         await supervisor.stop()
     return {"wait_ms": _percentiles(waits_ms), "cpu_ms": [cpu_ms], **memory}
+
+
+def living_blocks() -> int:
+    """Blocks that Python's allocator has given out, garbage collected: what is kept by a reference somebody holds, and nothing else."""
+    gc.collect()
+    return sys.getallocatedblocks()
 
 
 def _percentiles(values: Sequence[float]) -> list[float]:

@@ -16,11 +16,11 @@ from typing import Final
 import attrs
 import trio
 
-from .child import ROOT, Child, python
+from .child import ROOT, Child, Failed, python
 from .contenders import BY_NAME, counting_service
 from .contract import HANDLERS
-from .costs import Cost, Point, growth_bytes, one
-from .costs_setting import NO_HEARTBEAT, Setting, flat
+from .costs import Cost, Point, growth, one
+from .costs_setting import NO_HEARTBEAT, Setting, flat, kept
 from .scenario import QUICK, mosquitto, source
 from .statistics import spread
 from .throughput import phase
@@ -39,6 +39,9 @@ SMALL_WINDOW: Final = "\n[dedup]\nmax_entries = 10000\n"
 WINDOW: Final = 100_000
 """Messages after which the dedup window has long been full."""
 CRASHES: Final = 500
+LEAST_MESSAGES: Final = 2 * WINDOW
+LEAST_CRASHES: Final = 3 * CRASHES
+"""Less gives no line."""
 IMPORT: Final = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
 ROUTER: Final = ROOT / "config" / "router.toml"
 
@@ -98,7 +101,9 @@ async def idle(setting: Setting) -> list[Cost]:
 
 
 async def messages(setting: Setting) -> list[Cost]:
-    """Different messages from the blaster, QoS 1, through ten actors."""
+    """Different messages from the blaster, QoS 1, through ten actors. Raises `Failed`."""
+    if setting.messages < LEAST_MESSAGES:
+        raise Failed(f"{setting.messages:,} messages are too few to see growth: at least {LEAST_MESSAGES:,}")
     contender, points = BY_NAME["tars 5"], []
     with setting.folder() as folder:
         async with source(QUICK, setting.cores, folder, setting.environment) as feed:
@@ -115,14 +120,15 @@ async def messages(setting: Setting) -> list[Cost]:
                             f"{number * PHASE:,} messages: {sample.rss_bytes / 1e6:.1f} MB, {sample.per_cpu_s:,.0f} per CPU-second"
                         )
     late = [each for each in points if each.count >= WINDOW]
-    first, full, last = (f"{each.rss_bytes / 1e6:.1f}" for each in (points[0], late[0], late[-1]))
+    first, full, last = (f"{each.size / 1e6:.1f}" for each in (points[0], late[0], late[-1]))
     note = f"{first} MB at first, {full} with the dedup window full, {last} at last"
-    # {late[0].rss_bytes / 1e6:.1f} with the dedup window full, {late[-1].rss_bytes / 1e6:.1f} at last"
-    return [flat(f"memory gained over {setting.messages:,} messages, the dedup window full", growth_bytes(late), note)]
+    return [flat(f"memory gained over {setting.messages:,} messages, the dedup window full", growth(late), note)]
 
 
 async def crashes(setting: Setting) -> list[Cost]:
-    """An actor's crash, to its next incarnation having the message in hand again; the log, with its traceback, on."""
+    """An actor's crash, to its next incarnation having the message in hand again; the log, with its traceback, on. Raises `Failed`."""
+    if setting.restarts < LEAST_CRASHES:
+        raise Failed(f"{setting.restarts:,} restarts are too few to see growth: at least {LEAST_CRASHES:,}")
     with setting.folder() as folder:
         async with source(QUICK, setting.cores, folder, setting.environment) as feed:
             file = folder / "service.toml"
@@ -130,7 +136,7 @@ async def crashes(setting: Setting) -> list[Cost]:
             command = python("tars.supervisor", file)
             async with setting.service("crashes", command, folder) as consumer:
                 await consumer.line(lambda line: "link_up" in line)
-                waits_ms, points = [], []
+                waits_ms, points, blocks = [], [], []
                 for number in range(1, setting.restarts // CRASHES + 1):
                     await feed.feeder.tell(f"load {CRASHES} 1")
                     (fresh,) = await feed.feeder.words("loaded")
@@ -139,13 +145,16 @@ async def crashes(setting: Setting) -> list[Cost]:
                         (crashed_ns,) = await consumer.words("crashed")
                         (handled_ns,) = await consumer.words("handled")
                         waits_ms.append((int(handled_ns) - int(crashed_ns)) / 1e6)
+                    (living,) = await consumer.words("blocks")
                     await feed.feeder.words("acked")
                     points.append(Point(number * CRASHES, usage(consumer.process.pid).rss_bytes))
-    note = f"from {points[0].rss_bytes / 1e6:.1f} to {points[-1].rss_bytes / 1e6:.1f} MB"
+                    blocks.append(Point(number * CRASHES, int(living)))
+    note = f"from {points[0].size / 1e6:.1f} to {points[-1].size / 1e6:.1f} MB"
     how = "the log with its traceback on, no backoff"
     return [
         Cost("service: crash to the next message handled", spread(waits_ms), "ms", CRASH_MS, how),
-        flat(f"service: memory gained over {setting.restarts:,} restarts", growth_bytes(points), note),
+        flat(f"service: memory gained over {setting.restarts:,} restarts", growth(points), note),
+        kept("service: blocks kept for each restart", growth(blocks) / setting.restarts, setting.restarts),
     ]
 
 

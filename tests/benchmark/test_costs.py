@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import trio
 
 from bench.child import Cores, Failed
-from bench.costs import Cost, Point, as_text, growth_bytes, one
+from bench.costs import Cost, Point, as_text, growth, one
 from bench.costs_inside import dispatch, log
 from bench.costs_run import ALL, run
 from bench.costs_setting import Setting
@@ -32,12 +34,12 @@ MOST_EVENT_PART = 0.5
     ids=["steady", "only the beginning", "a leak"],
 )
 def test_growth_is_what_a_line_gains_after_the_beginning(points: list[tuple[int, int]], expected: float) -> None:
-    assert expected == pytest.approx(growth_bytes([Point(*each) for each in points]))
+    assert expected == pytest.approx(growth([Point(*each) for each in points]))
 
 
 def test_one_look_is_no_line() -> None:
     with pytest.raises(ValueError, match="two points"):
-        growth_bytes([Point(1, 1)])
+        growth([Point(1, 1)])
 
 
 @pytest.mark.parametrize(
@@ -71,11 +73,42 @@ async def test_one_that_fails_is_told_and_the_others_go_on() -> None:
         return [Cost("it", one(1.0), "s")]
 
     told: list[str] = []
-    setting = Setting(Cores(None, None), {}, told.append, messages=1, restarts=1, rounds=1, idle_s=0.0)
-    costs, failures = await run({"fails": fails, "works": works}, setting)
+    costs, failures = await run({"fails": fails, "works": works}, setting_for(told, restarts=1, messages=1))
 
     assert (["it"], ["fails: mosquitto ended"]) == ([each.name for each in costs], failures)
     assert ["fails: FAILED: mosquitto ended", "it: 1 s"] == told
+
+
+async def test_a_target_that_is_missed_is_a_failure() -> None:
+    async def measured(_: Setting) -> list[Cost]:
+        await trio.lowlevel.checkpoint()
+        return [Cost("quick", one(1.0), "s", 2.0), Cost("slow", one(3.0), "s", 2.0), Cost("told", one(9.0), "s")]
+
+    told: list[str] = []
+    costs, failures = await run({"it": measured}, setting_for(told, restarts=1, messages=1))
+
+    assert ["quick", "slow", "told"] == [each.name for each in costs]
+    assert ["it: slow: 3 s is over 2"] == failures
+    assert "slow: 3 s MISSED" in told
+
+
+@pytest.mark.parametrize("name", ["messages", "crashes"])
+async def test_too_few_for_a_line_are_refused(name: str) -> None:
+    costs, failures = await run({name: ALL[name]}, setting_for([], restarts=1_000, messages=100_000))
+
+    assert not costs
+    assert [True] == ["too few to see growth" in each for each in failures]
+
+
+async def test_what_restarts_keep_is_counted_in_blocks() -> None:
+    costs, failures = await run({"restarts": ALL["restarts"]}, setting_for([], restarts=1_000, messages=1))
+
+    assert not failures
+    assert ["runtime: blocks kept for each restart"] == [each.name for each in costs if each.unit == "blocks"]
+
+
+def setting_for(told: list[str], *, restarts: int, messages: int) -> Setting:
+    return Setting(Cores(None, None), dict(os.environ), told.append, messages=messages, restarts=restarts, rounds=1, idle_s=0.0)
 
 
 async def echo(stream: trio.SocketStream) -> None:
