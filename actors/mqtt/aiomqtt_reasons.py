@@ -110,6 +110,16 @@ def we_are_distrusted(where: str, alert: str, cert_file: str | None) -> End:
     return End(f"{where}: it does not accept our TLS certificate ({alert})", UNSPECIFIED, hint)
 
 
+def wants_tls(where: str) -> End:
+    """It answered CONNECT with an alert of TLS."""
+    return End(f"{where} speaks TLS, and we do not", UNSPECIFIED, "write mqtts:// in the url of [mqtt]")
+
+
+def perhaps_tls(*, spoken: bool) -> str:
+    """What to look at when it hung up before a word was said; `spoken` by us. A guess: brokers that go down do that too."""
+    return "; does it speak TLS at this port? " + ("If not, the url is mqtt://" if spoken else "Then the url is mqtts://")
+
+
 def unusable_files(where: str, problem: str) -> End:
     """A file of [mqtt.tls] cannot be used: nothing was tried."""
     return End(f"{where}: not tried: {problem}", UNSPECIFIED, "see [mqtt.tls]")

@@ -27,7 +27,16 @@ from paho.mqtt.properties import Properties
 from . import aiomqtt_privates as privates
 from .aiomqtt_link import AiomqttLink
 from .aiomqtt_packets import check_settings
-from .aiomqtt_reasons import UNSUPPORTED_PROTOCOL, End, broker_distrusted, connect_refused, unusable_files, we_are_distrusted
+from .aiomqtt_reasons import (
+    UNSUPPORTED_PROTOCOL,
+    End,
+    broker_distrusted,
+    connect_refused,
+    perhaps_tls,
+    unusable_files,
+    wants_tls,
+    we_are_distrusted,
+)
 from .aiomqtt_socket import BufferedSocket, hold_open, open_socket, tls_context, wait_for_end
 from .transport import ConnectSettings, Link, LinkLost, TlsSettings
 
@@ -36,6 +45,7 @@ if TYPE_CHECKING:
 
 _CANCEL_AGAIN_S = 0.1
 _CONNACK_311_WRONG_PROTOCOL = b"\x20\x02\x00\x01"
+_TLS_ALERT = b"\x15\x03"  # RFC 8446 section 5.1: the content type, and the first half of the version
 
 
 @attrs.frozen
@@ -177,6 +187,8 @@ def _why(end: End, sock: socket.socket | BufferedSocket, where: str, tls: TlsSet
         return end
     if sock.opening == _CONNACK_311_WRONG_PROTOCOL:
         return connect_refused(UNSUPPORTED_PROTOCOL, where)
+    if tls is None and sock.opening[:2] == _TLS_ALERT:
+        return wants_tls(where)
     return end if sock.failure is None else _open_failed(sock.failure, where, tls)
 
 
@@ -187,7 +199,10 @@ def _open_failed(error: OSError, where: str, tls: TlsSettings | None) -> End:
     if isinstance(error, ssl.SSLError) and any(word in (error.reason or "") for word in ("CERTIFICATE", "UNKNOWN_CA")):
         return we_are_distrusted(where, str(error.reason), tls.cert_file if tls else None)
     causes = error.__cause__.exceptions if isinstance(error.__cause__, ExceptionGroup) else [error.__cause__ or error]
-    return End(f"cannot connect to {where}: " + "; ".join(dict.fromkeys(_in_words(cause) for cause in causes)))
+    words = "; ".join(dict.fromkeys(_in_words(cause) for cause in causes))
+    # A listener without TLS hangs up on a handshake, one with TLS on a CONNECT (measured: Mosquitto), and neither says why.
+    hung_up = any(isinstance(cause, ConnectionResetError | ssl.SSLEOFError) or "WRONG_VERSION" in str(cause) for cause in causes)
+    return End(f"cannot connect to {where}: {words}{perhaps_tls(spoken=tls is not None) if hung_up else ''}")
 
 
 def _in_words(error: BaseException) -> str:

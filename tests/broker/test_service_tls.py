@@ -21,7 +21,7 @@ from support.service import Seen, running
 from tars.actors import subscribe
 from tars.actors.mqtt.aiomqtt_transport import AiomqttTransport
 from tars.actors.mqtt.events import LinkUp
-from tars.actors.mqtt.transport import ConnectSettings, Link, Outbound, TlsSettings
+from tars.actors.mqtt.transport import ConnectSettings, Link, LinkLost, Outbound, TlsSettings
 
 SOON_S = 20.0
 
@@ -226,3 +226,19 @@ async def test_a_file_that_cannot_be_used_is_named(
     assert f"{named} '{given[named]}'" in sentence
     assert re.search(why, sentence)
     assert "[mqtt.tls]" in sentence
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+@pytest.mark.parametrize(
+    ("theirs", "tls", "words"),
+    [(True, None, "Then the url is mqtts://"), (False, TlsSettings(), "If not, the url is mqtt://")],
+    ids=["it speaks TLS and we do not", "we speak TLS and it does not"],
+)
+async def test_who_hangs_up_before_a_word_may_speak_tls_or_not(
+    certificates: Certificates, protocol: str, theirs: bool, tls: TlsSettings | None, words: str
+) -> None:
+    async with Mosquitto(config=certificates.listener() if theirs else ()) as broker:
+        settings = ConnectSettings(HOST, broker.port, "robot7", protocol, tls=tls, connect_timeout_s=SOON_S)
+        with pytest.raises(LinkLost, match=re.escape(words)):
+            async with AiomqttTransport().connect(settings):
+                pass

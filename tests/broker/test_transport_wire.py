@@ -85,6 +85,16 @@ async def test_a_broker_that_knows_no_3_1_1_is_a_refusal(nursery: trio.Nursery) 
     assert 0x84 == caught.value.code
 
 
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_a_broker_that_answers_with_an_alert_of_tls_is_a_refusal(nursery: trio.Nursery, protocol: str) -> None:
+    port = await serve(nursery, saying(b"\x15\x03\x01\x00\x02\x02\x46", then_close=True))
+    with pytest.raises(LinkRefused, match="speaks TLS") as caught:
+        async with AiomqttTransport().connect(settings(port, protocol)):
+            pass
+
+    assert "mqtts://" in caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("protocol", "answer"),
     [
