@@ -157,12 +157,15 @@ def _taken(link: Link, message: Inbound) -> Inbound:
     return message
 
 
-async def _all(link: Link, count: int, quiet_s: float = QUIET_S) -> list[Inbound]:
-    """What comes, acknowledged, until it is `count` or nothing has come for `quiet_s`."""
+async def _all(link: Link, topic: str, count: int, quiet_s: float = QUIET_S) -> list[Inbound]:
+    """What comes on `topic`, acknowledged, until it is `count` or nothing has come for `quiet_s`.
+
+    The embedded broker sends what is retained, on whatever topic, to a session that comes back.
+    """
     found: list[Inbound] = []
     while len(found) < count:
         with trio.move_on_after(quiet_s) as quiet:
-            found += [_taken(link, message) for message in await link.receive()]
+            found += [message for message in [_taken(link, each) for each in await link.receive()] if message.topic == topic]
         if quiet.cancelled_caught:
             break
     return found
@@ -174,7 +177,7 @@ async def _is_shared(site: Site) -> bool:
         if not await subscribed(link, f"$share/{site.place.source}/{topic}"):
             return False
         link.publish(Outbound(topic, b"here"))
-        return bool(await _all(link, 1, ONE_S))
+        return bool(await _all(link, topic, 1, ONE_S))
 
 
 async def _is_retained(site: Site) -> bool:
@@ -187,7 +190,7 @@ async def _is_retained(site: Site) -> bool:
             with _within(PROBE_S, "a retained message"):
                 await _confirmed(link, [Outbound(topic, b"kept", retain=True)])
                 await subscribed(link, topic)
-                found = await _all(link, 1, ONE_S)
+                found = await _all(link, topic, 1, ONE_S)
                 await _confirmed(link, [Outbound(topic, b"", retain=True)])
     except LinkLost:
         await site.link.flush()  # it is the retained message that it did not like, and not that the broker is gone
@@ -245,7 +248,7 @@ async def _away(site: Site) -> tuple[bool, list[int]]:
     async with site.connected("away", session_expiry_s=SESSION_S) as link:
         kept = link.limits.session_present
         with _within(PROBE_S, f"{QUEUE} messages after coming back"):
-            queued = [int(message.payload) for message in await _all(link, QUEUE)]
+            queued = [int(message.payload) for message in await _all(link, topic, QUEUE)]
             await link.flush()
     async with site.connected("away"):
         pass

@@ -85,6 +85,17 @@ async def test_it_finds_what_a_broker_does_not_do(_virtual: MockClock, broker: C
     assert grade is verdict_of(await examine(broker()), what).grade
 
 
+async def test_what_a_broker_sends_it_beside_is_not_taken_for_what_it_sent_itself(_virtual: MockClock) -> None:
+    broker = MemoryBroker()
+    async with MemoryTransport(broker).connect(ConnectSettings("memory", 1883, "doctor-away", session_expiry_s=100)) as link:
+        await link.subscribe([("else/where", 1)])
+    broker.deliver("else/where", b"{}")
+    broker.deliver("else/where", b"{}")
+    found = await examine(broker)
+
+    assert (2000, True) == (found.queued, found.in_order)
+
+
 async def test_that_a_session_expires_is_not_asked_where_the_protocol_cannot_say_it(_virtual: MockClock) -> None:
     found = await examine(MemoryBroker(), protocol="3.1.1")
 
