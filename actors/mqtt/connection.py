@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Sequence
 
 import trio
 
-from tars.supervisor import Custody, Escalate, ExitReason, ExitRequest, Mailbox, Taken, leaves, trap_exit
+from tars.supervisor import Escalate, ExitReason, ExitRequest, leaves, trap_exit
 
 from .connection_ports import Ports, refusal
-from .dead_letter import Why
 from .events import DrainEnded, LinkDown, LinkUp, Qos0Shed
 from .health import place_of_subscription
 from .outgoing import Outgoing
-from .pulse import Pulse
-from .transport import FAILURE, Link, LinkLost, LinkRefused, Outbound
+from .sender import Sender
+from .transport import Link, LinkLost, LinkRefused
 
 _GOODBYE_S = 1.0
 
@@ -59,12 +57,10 @@ class _Session:
         self._ports = ports
         self._epoch = epoch
         self._intake = True
-        self._unconfirmed = 0
-        self._moved = Pulse()  # something was confirmed, or sent
+        self._sender = Sender(ports)
         self._order: deque[int] = deque()  # packet ids in order of arrival, for brokers that insist
         self._settled: set[int] = set()
         self._told: str | None = None  # the problems the last health message named
-        self._forgotten: Sequence[Outbound] = ()  # our retained messages that the broker may not have any more
         self.serving = False
 
     async def run(self, request: ExitRequest) -> None:
@@ -74,7 +70,7 @@ class _Session:
         async with self._ports.transport.connect(self._ports.settings) as link, trio.open_nursery() as pumps:
             if not link.limits.session_present:
                 self._ports.table.session_lost()
-                self._forgotten = self._ports.state.retained.all()
+                self._sender.forgotten = self._ports.state.retained.all()
             pumps.start_soon(self._receive, link)
             pumps.start_soon(self._acknowledge, link)
             await self._subscribe(link)
@@ -94,7 +90,7 @@ class _Session:
             reason = "closed"
             try:
                 for mailbox in (self._ports.urgent, self._ports.dead_letters, self._ports.outbox):
-                    pumps.start_soon(self._send, link, mailbox)
+                    pumps.start_soon(self._sender.pump, link, mailbox)
                 pumps.start_soon(self._follow_filters, link)
                 pumps.start_soon(self._tell_health)
                 await request.wait()
@@ -174,79 +170,7 @@ class _Session:
             else:  # looked at both without a wait in between: no change is missed
                 await filters.changed.wait()
 
-    # -- out -------------------------------------------------------------------------------------
-
-    async def _send(self, link: Link, mailbox: Mailbox[Outgoing]) -> None:
-        """Publish from `mailbox`. What is not confirmed when the link ends goes back to its head, in order."""
-        window = max(1, link.limits.receive_maximum)
-        if mailbox is self._ports.outbox:
-            await self._tell_again(link, window)
-        async with mailbox.custody() as custody:
-            while True:
-                await custody.wait()
-                while self._unconfirmed >= window or (mailbox is not self._ports.urgent and len(self._ports.urgent)):
-                    await self._moved.wait()
-                with link.burst():
-                    for taken in custody.receive_nowait(min(256, window - self._unconfirmed)):
-                        if self._publish(link, custody, taken) and mailbox is self._ports.outbox:
-                            self._ports.state.retained.told(taken.item.message)
-                self._moved.beat()  # what is urgent is through: the rest may go on
-                if len(mailbox):
-                    await trio.lowlevel.checkpoint()
-
-    async def _tell_again(self, link: Link, window: int) -> None:
-        """Before anything newer."""
-
-        def confirmed(_code: int) -> None:
-            self._unconfirmed -= 1
-            self._moved.beat()
-
-        for message in self._forgotten:
-            while self._unconfirmed >= window or len(self._ports.urgent):
-                await self._moved.wait()
-            try:
-                link.publish(message, confirmed if message.qos else None)
-                self._unconfirmed += bool(message.qos)
-            except ValueError as impossible:  # it was possible before: the broker's limits are others now
-                self._ports.state.retained.forget(message)
-                self._ports.letters.outbound(Outgoing(message), Why.REFUSED, impossible)
-
-    def _publish(self, link: Link, custody: Custody[Outgoing], taken: Taken[Outgoing]) -> bool:
-        """False: it was not sent, and is a dead letter."""
-        outgoing = taken.item
-        if outgoing.expires_at is not None and outgoing.expires_at <= trio.current_time():
-            self._give_up(custody, taken, Why.EXPIRED, "expired before it could be sent")
-            return False
-
-        def confirmed(code: int) -> None:
-            self._unconfirmed -= 1
-            if taken not in custody.in_hand:
-                return  # it has gone back to the mailbox and will be sent again
-            if code >= FAILURE:
-                self._give_up(custody, taken, Why.REFUSED, f"the broker refused it (code {code:#x})")
-            else:
-                custody.done(taken)
-                outgoing.on_settled()
-            self._moved.beat()
-
-        try:
-            if outgoing.message.qos:
-                link.publish(outgoing.to_send(trio.current_time), confirmed)
-                self._unconfirmed += 1
-            else:
-                link.publish(outgoing.to_send(trio.current_time))
-                custody.done(taken)
-                outgoing.on_settled()
-                self._moved.beat()
-        except ValueError as impossible:
-            self._give_up(custody, taken, Why.REFUSED, impossible)
-            return False
-        return True
-
-    def _give_up(self, custody: Custody[Outgoing], taken: Taken[Outgoing], why: Why, error: BaseException | str) -> None:
-        custody.done(taken)
-        self._ports.letters.outbound(taken.item, why, error)
-        self._moved.beat()
+    # -- what the connection says of itself ------------------------------------------------------
 
     def _farewell(self, link: Link) -> str:
         """Perhaps we leave for good, and a DISCONNECT discards the Will: say what it would say."""
@@ -282,19 +206,10 @@ class _Session:
         with trio.move_on_at(max(began + ports.drain_s, trio.current_time() + _GOODBYE_S)):
             await ports.drain.give_word()
         last_at = trio.current_time() + _GOODBYE_S
-        await self._until_sent(last_at)  # first what the actors say, then that nobody is here any more
+        await self._sender.until_sent(last_at)  # first what the actors say, then that nobody is here any more
         if ports.health_topic.enabled:
             ports.urgent.send_nowait(Outgoing(ports.health_topic.message("shutdown", ok=False)))
-        await self._until_sent(max(last_at, trio.current_time() + _GOODBYE_S / 4))
+        await self._sender.until_sent(max(last_at, trio.current_time() + _GOODBYE_S / 4))
         with trio.move_on_at(last_at):
             await link.flush()
-        ports.emit(DrainEnded(len(ports.table), self._unsent(), trio.current_time() - began))
-
-    async def _until_sent(self, last_at: float) -> None:
-        with trio.move_on_at(last_at):
-            while self._unsent():
-                await self._moved.wait()
-
-    def _unsent(self) -> int:
-        boxes = (self._ports.urgent, self._ports.dead_letters, self._ports.outbox)
-        return sum(box.statistics().queued + box.statistics().in_hand for box in boxes)
+        ports.emit(DrainEnded(len(ports.table), self._sender.unsent, trio.current_time() - began))

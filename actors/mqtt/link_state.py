@@ -11,6 +11,7 @@ import attrs
 
 from .events import SubscriptionRefused, SubscriptionWeakened
 from .own_retained import OwnRetained
+from .proven import Proven
 from .pulse import Pulse
 from .topics import validate_filter
 from .transport import FAILURE
@@ -27,6 +28,7 @@ class LinkState:
     ups: int = 0
     is_up: bool = False
     retained: OwnRetained = attrs.field(factory=OwnRetained, init=False)
+    proven: Proven = attrs.field(factory=Proven, init=False)
     changed: Pulse = attrs.field(factory=Pulse, init=False)
 
     def attempt(self) -> int:

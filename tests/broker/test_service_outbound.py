@@ -17,6 +17,7 @@ from support.process import config
 from support.process_live import live
 from support.process_record import Record
 from tars.actors import Actor, Context, every, subscribe
+from tars.actors.mqtt.dead_letter import Why
 from tars.actors.mqtt.events import DeadLettered, LinkDown
 
 QUIET = {"heartbeat": {"enabled": False}, "health": {"enabled": False}}
@@ -43,18 +44,43 @@ async def test_a_publish_larger_than_the_broker_takes_is_a_dead_letter_and_the_n
     assert "the broker takes 2000 at most" in letter.error
 
 
-async def test_under_3_1_1_nobody_says_how_large_so_one_that_is_too_large_breaks_the_link_until_the_broker_takes_it(tmp_path: Path) -> None:
+async def test_under_3_1_1_one_that_is_too_large_is_found_out_and_those_behind_it_are_sent(tmp_path: Path) -> None:
+    @subscribe("in")
+    async def large(_event: bytes, ctx: Context) -> None:
+        await ctx.publish_raw("out", b"first")
+        await ctx.publish_raw("out", b"x" * 5000)
+        await ctx.publish_raw("end", b"last")
+
+    async with Mosquitto(config=["allow_anonymous true", "max_packet_size 2000"], persistent=True) as broker:
+        tables = {"mqtt": {"protocol": "3.1.1", "url": f"mqtt://127.0.0.1:{broker.port}", "backoff": {"initial_s": 0.02, "max_s": 0.1}}}
+        async with live(tmp_path, config(broker.port, tables), large) as service:
+            async with Peer(broker.port) as peer:
+                for topic in ("out", "end"):
+                    await peer.subscribe(topic)
+                await peer.publish("in", b"x")
+                (end,) = await peer.heard("end")
+                heard = {seen.payload for seen in await peer.heard("out")}
+            await service.settled()
+            downs = service.events_of(LinkDown)
+        (letter,) = service.dead_letters()
+
+    assert ({b"first"}, b"last") == (heard, end.payload)
+    assert (Why.REFUSED, b"x" * 5000) == (letter.why, letter.payload)
+    assert 5 == len(downs)
+
+
+async def test_under_3_1_1_one_too_large_is_sent_when_the_broker_takes_it_in_time(tmp_path: Path) -> None:
     @subscribe("in")
     async def large(_event: bytes, ctx: Context) -> None:
         await ctx.publish_raw("out", b"x" * 5000)
         await ctx.publish_raw("out", b"small")
 
     async with Mosquitto(config=["allow_anonymous true", "max_packet_size 2000"], persistent=True) as broker:
-        tables = {"mqtt": {"protocol": "3.1.1", "url": f"mqtt://127.0.0.1:{broker.port}", "backoff": {"initial_s": 0.02, "max_s": 0.1}}}
+        tables = {"mqtt": {"protocol": "3.1.1", "url": f"mqtt://127.0.0.1:{broker.port}", "backoff": {"initial_s": 1.0, "max_s": 1.0}}}
         async with live(tmp_path, config(broker.port, tables), large) as service:
             async with Peer(broker.port) as peer:
                 await peer.publish("in", b"x")
-            await service.event(LinkDown, count=3)
+            await service.event(LinkDown)
             broker.config = ["allow_anonymous true"]
             broker.terminate()
             await broker.restart()
