@@ -16,6 +16,7 @@ from tars.actors.loading import load_actors
 from tars.actors.service_config import read_service_config
 from tars.supervisor import Config, ConfigError
 
+SAME = "is the same for every message of this actor, which would leave one lane with all the work"
 SERVICE = '[service]\nname = "s"\n[mqtt]\nurl = "mqtt://host"\n'
 
 
@@ -59,6 +60,15 @@ async def whole(event: Envelope) -> None: ...
 async def one(event: bytes) -> None: ...
 
 
+@subscribe("fleet/#")
+async def open_ended(event: bytes) -> None: ...
+
+
+@subscribe("one")
+@subscribe("two")
+async def two(event: bytes) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("use", "key"),
     [
@@ -75,7 +85,12 @@ async def one(event: bytes) -> None: ...
         (whole, "{data.anything}"),
         (Typed, "{topic}"),
         (Typed, "{topic[1]}"),
+        (typed, "{topic[-3]}/{robot}"),
         (one, "{data.x}"),
+        (open_ended, "{topic}"),
+        (open_ended, "{topic[1]}"),
+        (open_ended, "{topic[-1]}"),
+        (two, "{topic}"),
     ],
 )
 def test_these_are_keys(use: Any, key: str) -> None:
@@ -101,8 +116,13 @@ def test_these_are_keys(use: Any, key: str) -> None:
         (typed, "{data.other}", ["{data.other}: other is an Arm; a key is made of strings, numbers, true and false"]),
         (typed, "{data.joints}", ["{data.joints}: joints is a list; a key is made of strings, numbers, true and false"]),
         (typed, "{data.extra}", ["{data.extra}: extra is a dict; a key is made of strings, numbers, true and false"]),
-        (typed, "{topic[0]}", ['"{topic[0]}" is the same for every message of this actor, which would leave one lane with all the work']),
-        (one, "{topic}", ['"{topic}" is the same for every message of this actor, which would leave one lane with all the work']),
+        (typed, "{topic[0]}", [f'"{{topic[0]}}" {SAME}']),
+        (
+            open_ended,
+            "{topic[0]}",
+            ['"{topic[0]}" is the same for every message of this actor, which would leave one lane with all the work'],
+        ),
+        (one, "{topic}", [f'"{{topic}}" {SAME}']),
         (typed, "{topic[1]", ['there is a brace without its partner in "{topic[1]"']),
     ],
 )

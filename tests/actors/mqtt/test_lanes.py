@@ -423,6 +423,33 @@ async def test_a_lane_whose_thread_hangs_holds_the_new_ones_up_and_nothing_is_lo
         assert ([], []) == (world.store.letters, world.unacked)
 
 
+async def test_a_lane_that_restarts_while_the_new_ones_are_not_there_yet_changes_nothing(_virtual: MockClock) -> None:
+    """A reload first stops the actors that were removed; meanwhile the old lanes work, and fail."""
+    work, seen = Work(), Seen()
+
+    @subscribe("removed")
+    async def removed(_event: bytes) -> None:
+        seen.add("begun")
+        await trio.sleep_forever()
+
+    actor = work.actor()
+    async with running(actor, removed, actors=lanes(2)) as world:
+        await world.deliver("removed", b"x")
+        await seen.until(1)
+        await send(world, ("a", 1), s=0.5, fails=1)
+        await send(world, *(("a", n) for n in range(2, 6)), s=0.1)
+        await work.held(1)
+        began = trio.current_time()
+        changes = await world.reload(actor, actors=lanes(4))
+        await send(world, ("a", 6), ("b", 7))
+        await world.settled()
+
+        assert Changes(stopped=("root/service/handlers/removed",), restarted=(PATH,)) == changes
+        assert [began + 0.5] == [step.at for step in work.steps if step.what == "failed" and step.n == 1]
+        assert ([1, 2, 3, 4, 5, 6], [7]) == (work.handled("a"), work.handled("b"))
+        assert f"/{lane_of('a', 4)}" == last_lane(work.steps, "a")
+
+
 async def test_the_new_lanes_are_shown_what_is_retained(_virtual: MockClock) -> None:
     work, keys = Work(), keys_in(4, lane_of)
     actor = work.actor()
