@@ -63,7 +63,7 @@ fix: setup
 wire-doc: setup
     python -m tars.actors.contracts.wire_doc > docs/wire.md
 
-# This project beside its peers: the report goes to bench/results/. Takes half an hour; have nothing else running. `just bench latency` and `just bench lanes`, too.
+# This project beside its peers: the report goes to bench/results/. Takes a quarter of an hour; have nothing else running. `just bench latency` and `just bench lanes`, too.
 bench *args="throughput":
     sh .ci/setup-bench && .venv-bench/bin/python -m bench {{args}}
 
