@@ -13,6 +13,7 @@ import orjson
 import pytest
 import trio
 
+from support.lanes import keys_in
 from support.service import Seen, World, running
 from tars.actors import Context, Reject, Unavailable, subscribe
 from tars.actors.mqtt.dead_letter import DeadLetter, Outcome, Why
@@ -23,7 +24,7 @@ from tars.actors.mqtt.store_db import DATABASE_NAME, append, open_database
 from tars.actors.mqtt.store_letters import Found, Sought, find
 from tars.actors.mqtt.store_replays import Answer, ask, waiting
 from tars.actors.mqtt.store_view import changing, look
-from tars.supervisor import current
+from tars.supervisor import ChildStarted, current
 
 T = TypeVar("T")
 
@@ -304,6 +305,27 @@ async def test_a_parked_actor_gets_its_replays_after_its_trial(tmp_path: Path) -
         await replayed(world, 1)
 
     assert [1, 2] == calls.items
+    assert [Outcome.HANDLED, None] == outcomes(tmp_path)
+
+
+async def test_no_lane_of_an_actor_gets_replays_while_one_of_them_is_parked(tmp_path: Path) -> None:
+    fine, bad = keys_in(2, lane_of)
+
+    @subscribe("rooms/{room}")
+    async def gate(event: dict[str, Any]) -> None:
+        if event["n"] == 1:
+            raise ValueError("broken")
+
+    limits = {"max_attempts": 1, "max_failures_in_a_row": 1, "park_s": 0.2, "concurrency": 2, "key": "{room}"}
+    async with service(tmp_path, gate, actors={"gate": limits}) as world:
+        filled(tmp_path, letter(2, topic=f"rooms/{fine}", subscription=world.estate.actors["gate"].subscriptions[0].id))
+        await world.deliver(f"rooms/{bad}", {"n": 1})
+        await world.event(ActorParked)
+        replay(tmp_path, Sought(ids=((1, 1),)))
+        await replayed(world, 1)
+
+    told = [event for event in world.events if isinstance(event, (ActorParked, ChildStarted, DeadLetterReplayed))]
+    assert [ActorParked, ChildStarted, DeadLetterReplayed] == [type(event) for event in told][-3:]
     assert [Outcome.HANDLED, None] == outcomes(tmp_path)
 
 
