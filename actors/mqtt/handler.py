@@ -69,7 +69,7 @@ class _Life:
 
     async def run(self) -> None:
         behaviour = self._ports.behaviour
-        self._handling.instance = behaviour.make()
+        await self._hook("__init__", self._make)
         if behaviour.started is not None:
             await self._hook("started", behaviour.started)
         await self._show_retained()
@@ -153,6 +153,9 @@ class _Life:
             error = self._handling.too_long()
         if error is not None:
             self._ladder.hook_failed(name, error)
+
+    async def _make(self, _instance: object, _ctx: Context) -> None:
+        self._handling.instance = self._ports.behaviour.make()
 
     async def _show_retained(self) -> None:
         """What earlier incarnations, or other lanes, have seen retained, so that the actor's view of the world is whole."""

@@ -451,6 +451,38 @@ async def test_a_started_that_waits_for_something_outside_costs_no_budget(_virtu
         assert [] == world.events_of(ActorParked)
 
 
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_an_init_that_fails_ends_the_incarnation_parks_and_harms_no_neighbour(_virtual: MockClock, concurrency: int) -> None:
+    broken = True
+
+    class Subject(Actor):
+        def __init__(self) -> None:
+            if broken:
+                raise Broken
+
+        @subscribe("in/{key}")
+        async def on_in(self, _event: bytes) -> None:
+            seen.add("subject")
+
+    @subscribe("in/#")
+    async def neighbour(_event: bytes) -> None:
+        seen.add("neighbour")
+
+    seen, lanes = Seen(), {"concurrency": concurrency, "key": "{key}"}
+    async with running(Subject, neighbour, actors={"subject": {**ALL_FAIL, **lanes}}) as world:
+        await world.event(ActorParked, count=concurrency)
+        await world.deliver("in/a", b"x")
+        await world.settled()
+        broken = False
+        await trio.sleep(40.0)
+        await world.deliver("in/a", b"x")
+        await world.settled()
+
+        assert ["neighbour", "neighbour", "subject"] == sorted(seen.items)
+        assert [Why.PARKED] == [letter.why for letter in world.store.letters]
+        assert {"subject"} == {event.path.split("/")[3] for event in world.events_of(ChildExited)}
+
+
 async def test_a_tick_that_fails_ends_the_incarnation_and_then_parks(_virtual: MockClock) -> None:
     lives = Seen()
 
