@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -29,7 +30,10 @@ from .report import as_json, as_text, ratio, rows
 from .rounds import Measured, run, turns
 from .scenario import Scenario, mosquitto_in, search_path
 
-app: Final = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True)
+ANSWERING: Final = tuple(each.name for each in contenders.ANSWERING)
+CONTENDERS: Final = (*contenders.BY_NAME, *ANSWERING)
+SCENARIOS: Final = tuple(each.name for each in scenario.ALL)
+app: Final = typer.Typer(add_completion=False)
 RESULTS: Final = ROOT / "bench" / "results"
 FLOOR: Final = ROOT / "bench" / "floor.toml"
 PROFILED: Final[Mapping[str, Table]] = {"tars 5": OURS, "gmqtt 5": GMQTT}
@@ -49,12 +53,40 @@ def read_floor(text: str) -> Floor:
     return Floor(**tomllib.loads(text)["ratio"])
 
 
+def among(names: Iterable[str]) -> Callable[[list[str] | None], list[str] | None]:
+    """For an option: refuses what is none of `names`, before anything is measured or a report overwritten."""
+    known = list(dict.fromkeys(names))
+
+    def check(given: list[str] | None) -> list[str] | None:
+        for name in given or ():
+            if name not in known:
+                raise typer.BadParameter(f"{name!r} is none of: {'; '.join(known)}")
+        return given
+
+    return check
+
+
+@app.callback(no_args_is_help=True, help=__doc__)
+def main() -> None:
+    """Have SIGTERM, as `timeout` and CI send it, end what was started, too: services and brokers live on without us."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+
 @app.command()
 def throughput(
     rounds: Annotated[int, typer.Option(min=1)] = 5,
     cpu_s: Annotated[float, typer.Option(min=0.1, help="CPU time of the consumer in each measurement.")] = 2.0,
-    only: Annotated[list[str] | None, typer.Option(help='A contender, e.g. "tars 5"; may stand more than once.')] = None,
-    via: Annotated[list[str] | None, typer.Option(help='A scenario, e.g. "blaster, QoS 1"; may stand more than once.')] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='A contender, e.g. "tars 5"; may stand more than once.',
+            callback=among(CONTENDERS),
+        ),
+    ] = None,
+    via: Annotated[
+        list[str] | None,
+        typer.Option(help='A scenario, e.g. "blaster, QoS 1"; may stand more than once.', callback=among(SCENARIOS)),
+    ] = None,
     results: Annotated[Path, typer.Option(help="Where the report goes.")] = RESULTS,
 ) -> None:
     """Every contender in every scenario, alternating; writes report.json, report.md and the pictures."""
@@ -95,7 +127,10 @@ def quick(
 def latency(
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long each rate is kept up.")] = 10.0,
-    only: Annotated[list[str] | None, typer.Option(help='A contender, e.g. "tars 5"; may stand more than once.')] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help='A contender, e.g. "tars 5"; may stand more than once.', callback=among(ANSWERING)),
+    ] = None,
     results: Annotated[Path, typer.Option(help="Where the report goes.")] = RESULTS,
 ) -> None:
     """How long handling and request→reply take at 100, 1000 and 5000 requests per second; writes latency.json and latency.md."""
@@ -140,7 +175,9 @@ def costs(
     restarts: Annotated[int, typer.Option(min=costs_service.CRASHES * 5, help="Of the long runs of crashes.")] = 10_000,
     rounds: Annotated[int, typer.Option(min=1, help="Of what is short.")] = 10,
     quick: Annotated[bool, typer.Option("--quick", help="A tenth of the messages, half the restarts.")] = False,
-    only: Annotated[list[str] | None, typer.Option(help=f"{', '.join(costs_run.ALL)}; may stand more than once.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(costs_run.ALL)}; may stand more than once.", callback=among(costs_run.ALL))
+    ] = None,
     results: Annotated[Path, typer.Option(help="Where the report goes.")] = RESULTS,
 ) -> None:
     """Costs that must not grow, and small ones that must stay small; writes costs.json and costs.md."""

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import trio
+from typer.testing import CliRunner
 
-from bench.__main__ import FLOOR, read_floor
-from bench.child import Cores, Failed, child, cores
+from bench.__main__ import FLOOR, app, read_floor
+from bench.child import PATIENCE_S, ROOT, Cores, Failed, child, cores
 from bench.contenders import BY_NAME, QUICK
 from bench.measuring import measure
 from bench.scenario import Scenario, mosquitto_in
@@ -81,3 +82,48 @@ def test_the_floor_is_about_contenders_that_ci_can_measure() -> None:
 
     assert set(QUICK) == {floor.ours, floor.theirs}
     assert 0 < floor.floor
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["throughput", "--only", "tarz"],
+        ["throughput", "--via", "nowhere"],
+        ["latency", "--only", "tarz"],
+        ["costs", "--only", "nothing"],
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_nobody_has_is_refused_before_a_report_is_overwritten(arguments: list[str], tmp_path: Path) -> None:
+    ended = CliRunner().invoke(app, [*arguments, "--results", str(tmp_path)])
+
+    assert 2 == ended.exit_code
+    assert f"'{arguments[2]}' is none of:" in " ".join(ended.output.split())
+    assert not list(tmp_path.iterdir())
+
+
+MEASURING = """
+from pathlib import Path
+import trio
+from bench.__main__ import main
+from bench.child import child
+
+async def measure():
+    async with child("sleep", ["sleep", "1000"], core=None, folder=Path("."), environment={}) as it:
+        print("measuring", it.process.pid, flush=True)
+        await trio.sleep_forever()
+
+main()
+trio.run(measure)
+"""
+
+
+async def test_a_benchmark_that_is_told_to_end_takes_along_what_it_started() -> None:
+    async with child("it", [sys.executable, "-c", MEASURING], core=None, folder=ROOT, environment=ENVIRONMENT) as it:
+        (started,) = await it.words("measuring")
+        it.process.terminate()
+        with trio.fail_after(PATIENCE_S):
+            await it.process.wait()
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started), 0)
