@@ -99,6 +99,9 @@ ANSWERING: Final = (
     Contender("tars 5", "5", "tars.supervisor", _OURS, _ANSWERS, answering_service),
     Contender("tars 3.1.1", "3.1.1", "tars.supervisor", _OURS, _ANSWERS, answering_service),
     Contender("aiomqtt 3.1.1", "3.1.1", "bench.consumers.aiomqtt_answers", _AIOMQTT, "Publishes, waits for the PUBACK, acknowledges."),
+    Contender(
+        "aiomqtt 3.1.1 tasks", "3.1.1", "bench.consumers.aiomqtt_answers_tasks", _AIOMQTT, "The same, a task for each request, unordered."
+    ),
     Contender("gmqtt 5", "5", "bench.consumers.gmqtt_answers", ("gmqtt",), "Does not wait for the PUBACK of its answer."),
     Contender("FastStream 5", "5", "bench.consumers.faststream_answers", _FASTSTREAM, "Publishes, waits for the PUBACK, acknowledges."),
 )
