@@ -26,6 +26,10 @@ STOP_S: Final = 2.0
 """Longest orderly shutdown, in seconds; afterwards connections are cut."""
 
 _LISTENER: Final = "default"
+_CONNECT: Final = 0x10
+_MQTT_5: Final = b"\0\4MQTT\5"
+_REFUSED: Final = b"\x20\2\0\1"
+"""CONNACK: unacceptable protocol version (MQTT 3.1.1, 3.2.2.3)."""
 
 
 class PortStatus(Protocol):
@@ -99,10 +103,26 @@ class _Running:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter  # noqa: PLC0415 - optional dependency
 
+        class Replaying(StreamReaderAdapter):
+            """Gives what has been read already, and then the rest."""
+
+            async def read(self, n: int = -1) -> bytes:
+                nonlocal begun
+                known, begun = begun[:n], begun[n:]
+                return known if len(known) == n else known + await super().read(n - len(known))
+
         self._writers.add(writer)
         try:
-            with contextlib.suppress(OSError):  # amqtt says goodbye to a client that has gone: no reason for the broker to go too
-                await self._broker.external_connected(StreamReaderAdapter(reader), StreamWriterAdapter(writer), _LISTENER)
+            # amqtt says goodbye to a client that has gone: no reason for the broker to go too.
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                begun = await _beginning(reader)
+                if begun.endswith(_MQTT_5):
+                    writer.write(_REFUSED)  # amqtt would look for the client's name in MQTT 5's properties, and wait for the rest of it
+                    await writer.drain()
+                    writer.close()
+                    await writer.wait_closed()
+                    return
+                await self._broker.external_connected(Replaying(reader), StreamWriterAdapter(writer), _LISTENER)
         finally:
             self._writers.discard(writer)
             writer.transport.abort()  # amqtt leaves some open, e.g. after a first packet that is no CONNECT
@@ -116,6 +136,14 @@ class _Running:
     def cut_connections(self) -> None:
         for writer in self._writers:
             writer.transport.abort()
+
+
+async def _beginning(reader: asyncio.StreamReader) -> bytes:
+    """Of a CONNECT all up to the protocol's level; of anything else the fixed header."""
+    begun = await reader.readexactly(2)
+    while begun[-1] & 0x80 and len(begun) < 5:
+        begun += await reader.readexactly(1)
+    return begun + await reader.readexactly(len(_MQTT_5)) if begun[0] == _CONNECT else begun
 
 
 async def _start(host: str, port: int) -> _Running:

@@ -25,6 +25,7 @@ from tars.supervisor import Escalate
 HOST = "127.0.0.1"
 WAIT_S = 10
 CONNECT_311 = b"\x10\x13\x00\x04MQTT\x04\x02\x00\x3c\x00\x07session"
+CONNACK_WRONG_VERSION = b"\x20\x02\x00\x01"
 CONNACK_ACCEPTED = b"\x20\x02\x00\x00"
 START_BROKER = """
 import trio
@@ -109,6 +110,17 @@ async def test_an_mqtt_5_client_is_not_served() -> None:
         answer = await trio.to_thread.run_sync(conversation, port)
 
         assert answer == "closed" or (isinstance(answer, ReasonCode) and answer.is_failure)
+
+
+async def test_an_mqtt_5_client_with_properties_is_told_so_at_once() -> None:
+    properties = b"\x03\x21\x01\x00"  # Receive Maximum 256
+    connect = b"\x10\x17\x00\x04MQTT\x05\x02\x00\x3c" + properties + b"\x00\x07session"
+
+    async with running_broker() as port, await trio.open_tcp_stream(HOST, port) as stream:
+        await stream.send_all(connect)
+        with trio.fail_after(WAIT_S):
+            assert CONNACK_WRONG_VERSION == await stream.receive_some()
+            assert b"" == await stream.receive_some()
 
 
 async def test_after_a_stop_its_clients_are_disconnected_and_no_task_and_no_socket_is_left() -> None:
