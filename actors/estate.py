@@ -165,6 +165,7 @@ class Estate:
         moved, self._moved = self._moved, []
         for work in sorted(moved, key=lambda work: work.delivery.serial):
             lanes.of(work).mailbox.send_nowait(work)
+        self.alarm.ring()
 
     def _arrange(self, name: str, actor: ActorSettings) -> list[Lanes]:
         """The actor's lanes as they are, and, if they shall be others, those. They come when the tree has stopped the old ones."""

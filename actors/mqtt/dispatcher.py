@@ -36,12 +36,14 @@ MAX_ATTEMPTS = 3
 
 @attrs.define(eq=False)
 class Alarm:
-    """Has the dispatcher look again: the limits it goes by are not what they were."""
+    """Has the dispatcher look at everybody: the limits it goes by are not what they were, or messages came another way."""
 
+    rung: bool = attrs.field(default=True, init=False)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     def ring(self) -> None:
-        """Whoever changed a limit calls this."""
+        """Whoever changed a limit calls this, or moved messages."""
+        self.rung = True
         self.scope.cancel()
 
 
@@ -61,6 +63,7 @@ class DispatchPorts:
     lanes: Mapping[str, Lanes] = attrs.field(factory=dict)  # by name, of the others
     alarm: Alarm = attrs.field(factory=Alarm)
     hold: Callable[[Delivery], bool] = lambda _: False  # takes over what matches nothing, if it says so
+    full: dict[str, None] = attrs.field(factory=dict)  # actors that may hold more than their share, by name: nobody else is looked at
 
 
 async def dispatcher(ports: DispatchPorts, *, task_status: trio.TaskStatus[None]) -> None:
@@ -68,6 +71,9 @@ async def dispatcher(ports: DispatchPorts, *, task_status: trio.TaskStatus[None]
     task_status.started()
     async with ports.admitted.custody() as custody:
         while True:
+            if ports.alarm.rung:
+                ports.alarm.rung = False
+                ports.full.update(dict.fromkeys([*ports.boxes, *ports.lanes]))
             with trio.move_on_at(_next_overflow(ports, trio.current_time())) as ports.alarm.scope:
                 await custody.wait()
                 now = trio.current_time()
@@ -92,7 +98,12 @@ def _dispatch(ports: DispatchPorts, delivery: Delivery, now: float) -> None:
         if subscription.id in delivery.given or subscription.id in delivery.already_done:
             continue
         work = Work(delivery, subscription)
-        box = ports.boxes.get(subscription.actor) or ports.lanes[subscription.actor].of(work)
+        box = ports.boxes.get(subscription.actor)
+        if box is None:
+            box = ports.lanes[subscription.actor].of(work)
+            ports.full[subscription.actor] = None
+        elif len(box.mailbox) >= box.share:
+            ports.full[subscription.actor] = None
         ports.table.owe(delivery, subscription.id)
         if box.parked:
             set_aside(ports.table, ports.letters, work, Why.PARKED)
@@ -139,10 +150,14 @@ def _shed_overflow(ports: DispatchPorts, now: float) -> None:
 
 
 def _limited(ports: DispatchPorts) -> Iterator[ActorBox]:
-    """Whoever may hold more than its share."""
-    yield from ports.boxes.values()
-    for lanes in ports.lanes.values():
-        yield from lanes.over_share()
+    """Whoever may hold more than its share. Who does not, is out of it until it is given more: a thousand idle actors cost nothing."""
+    for name in [*ports.full]:
+        box, lanes = ports.boxes.get(name), ports.lanes.get(name)
+        over = lanes.over_share() if lanes is not None else (box,) if box is not None and len(box.mailbox) > box.share else ()
+        if over:
+            yield from over
+        else:
+            del ports.full[name]
 
 
 def set_aside(table: InFlight, letters: Letters, work: Work, why: Why) -> None:

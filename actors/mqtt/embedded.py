@@ -87,6 +87,26 @@ async def _serve(running: _Running, host: str, task_status: PortStatus) -> None:
             amqtts.removeFilter(_no_cancellation)
 
 
+class _Replaying:
+    """What amqtt reads a connection with: gives what has been read already, and then the rest."""
+
+    def __init__(self, begun: bytes, reader: asyncio.StreamReader) -> None:
+        self._begun = begun
+        self._reader = reader
+
+    async def read(self, n: int = -1) -> bytes:
+        """Exactly `n` bytes, or all there will be. Raises IncompleteReadError."""
+        end = len(self._begun) if n < 0 else n
+        known, self._begun = self._begun[:end], self._begun[end:]
+        if n < 0:
+            return known + await self._reader.read()
+        return known if len(known) == n else known + await self._reader.readexactly(n - len(known))
+
+    def feed_eof(self) -> None:
+        """Amqtt has had enough."""
+        self._reader.feed_eof()
+
+
 class _Running:
     """A started broker with its listening sockets and its clients' connections. asyncio-flavoured."""
 
@@ -101,15 +121,7 @@ class _Running:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter  # noqa: PLC0415 - optional dependency
-
-        class Replaying(StreamReaderAdapter):
-            """Gives what has been read already, and then the rest."""
-
-            async def read(self, n: int = -1) -> bytes:
-                nonlocal begun
-                known, begun = begun[:n], begun[n:]
-                return known if len(known) == n else known + await super().read(n - len(known))
+        from amqtt.adapters import StreamWriterAdapter  # noqa: PLC0415 - optional dependency
 
         self._writers.add(writer)
         try:
@@ -122,7 +134,7 @@ class _Running:
                     writer.close()
                     await writer.wait_closed()
                     return
-                await self._broker.external_connected(Replaying(reader), StreamWriterAdapter(writer), _LISTENER)
+                await self._broker.external_connected(_Replaying(begun, reader), StreamWriterAdapter(writer), _LISTENER)
         finally:
             self._writers.discard(writer)
             writer.transport.abort()  # amqtt leaves some open, e.g. after a first packet that is no CONNECT

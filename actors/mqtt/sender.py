@@ -2,7 +2,7 @@
 
 Law: what is not confirmed when the link ends goes back to the head of its mailbox, in order. A publish that ends the link
 itself would do so for ever, and nobody would be heard any more; so one that came back from `TOGETHER` links goes out alone, and
-when `ALONE` more have ended before it was confirmed, it is a dead letter: unless the broker has taken its like before.
+when `ALONE` more have ended before it was confirmed, it is a dead letter. Not so what is like what the broker has taken before.
 """
 
 from __future__ import annotations
@@ -46,9 +46,8 @@ class Sender:
                 while self._unconfirmed >= window or (mailbox is not urgent and (self._alone or len(urgent))):
                     await self._moved.wait()
                 batch = custody.receive_nowait(min(_BURST, window - self._unconfirmed))
-                if batch and batch[0].attempt > TOGETHER:
-                    for taken in batch:
-                        await self._send_alone(link, custody, taken)
+                if batch and batch[0].attempt > TOGETHER:  # who came back most often stands in front
+                    await self._send_carefully(link, custody, batch)
                 else:
                     with link.burst():
                         for taken in batch:
@@ -86,11 +85,18 @@ class Sender:
                 self._ports.state.retained.forget(message)
                 self._ports.letters.outbound(Outgoing(message), Why.REFUSED, impossible)
 
+    async def _send_carefully(self, link: Link, custody: Custody[Outgoing], batch: Sequence[Taken[Outgoing]]) -> None:
+        for taken in batch:
+            if taken.attempt > TOGETHER and not self._ports.state.proven.vouches_for(taken.item.message):
+                await self._send_alone(link, custody, taken)
+            else:
+                self._publish(link, custody, taken)
+
     async def _send_alone(self, link: Link, custody: Custody[Outgoing], taken: Taken[Outgoing]) -> None:
         """Publish it when everything else is confirmed, and wait until it is."""
         while self._unconfirmed or self._alone:
             await self._moved.wait()
-        if taken.attempt > TOGETHER + ALONE and not self._ports.state.proven.vouches_for(taken.item.message):
+        if taken.attempt > TOGETHER + ALONE:
             self._ports.state.retained.forget(taken.item.message)
             why = f"the connection ended {taken.attempt - 1} times before it was confirmed, {ALONE} times with nothing else on its way"
             self._give_up(custody, taken, Why.REFUSED, why)

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from support.service import CLIENT, Seen, running
 from tars.actors import Actor, Context, subscribe
 from tars.actors.mqtt.dead_letter import Why
+from tars.actors.mqtt.dispatcher import DispatchPorts
 from tars.actors.mqtt.events import MessageUnmatched, Overflowed
 from tars.actors.mqtt.memory import MemoryBroker, MemoryTransport
 from tars.actors.testing import connect_settings
@@ -239,3 +240,40 @@ async def test_a_flood_to_a_hung_actor_holds_the_others_up_for_overflow_after_s_
         await world.settled()
 
         assert 100 == len(seen.items) + len(world.store.letters)
+
+
+async def test_only_an_actor_that_holds_more_than_its_share_is_looked_at_and_only_while_it_does(_virtual: MockClock) -> None:
+    seen: list[DispatchPorts] = []
+
+    def keep(ports: DispatchPorts) -> DispatchPorts:
+        seen.append(ports)
+        return ports
+
+    go = trio.Event()
+
+    @subscribe("slow")
+    async def slow(_event: bytes) -> None:
+        await go.wait()
+
+    @subscribe("#")
+    async def quick(_event: bytes) -> None:
+        pass
+
+    async with running(slow, quick, actors={"slow": {"mailbox": 2, "overflow": "block"}}, ports={"dispatcher": keep}) as world:
+        await world.deliver("other", b"x")
+        await world.settled()
+
+        assert [{}] == [ports.full for ports in seen]
+
+        for _ in range(6):
+            await world.deliver("slow", b"x")
+        await world.quiet()
+
+        assert [{"slow": None}] == [ports.full for ports in seen]
+
+        go.set()
+        await world.settled()
+        await world.deliver("other", b"x")
+        await world.settled()
+
+        assert [{}] == [ports.full for ports in seen]
