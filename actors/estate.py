@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-import structlog
 import trio
 
 from tars.supervisor import LoopBlocked, LoopFree, Mailbox
 
 from .definition import ActorDefinition, SubscriptionDefinition
+from .mqtt.bound_logger import bound_at_first_use
 from .mqtt.box import ActorBox
 from .mqtt.dead_letter import StoreItem, Why
 from .mqtt.dispatcher import Alarm, evicted
@@ -91,8 +91,7 @@ class Estate:
         recorder = Recorder(window, trio.current_time)
         health = Health()
         journal = Journal(functools.partial(health.report, "crash journal"))
-        logger = functools.cache(lambda: structlog.get_logger().bind())  # when logging is set up; unbound, each look at it takes 0.7 µs
-        settled = functools.partial(_settled, window, journal, logger)
+        settled = functools.partial(_settled, window, journal, bound_at_first_use())
         table = InFlight(settled, record=recorder.record, first_serial=secrets.randbits(64))
         to_store: Mailbox[StoreItem] = Mailbox(math.inf)
         letter_topic = LetterTopic(emit)

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import attrs
-import structlog
 import trio
 
 from tars.actors.contracts import Envelope, TopicRegistry, UnknownEventType, seal, structure
 from tars.supervisor import Mailbox, MailboxFull, TooSlow
 
+from .bound_logger import bound_at_first_use
 from .in_flight import Delivery, InFlight
 from .keys import CAUSATION_ID, MESSAGE_ID, bounded, cause_of, derived_id
 from .link_state import Filters
@@ -40,7 +40,7 @@ class Voice:
     table: InFlight
     filters: Filters
     requests: Requests
-    log: Any = attrs.field(factory=structlog.get_logger)  # one: structlog puts each new one together at its first line
+    logger: Callable[[], Any] = attrs.field(factory=bound_at_first_use)
 
 
 class Context:
@@ -73,6 +73,7 @@ class Context:
         self._delivery = delivery
         self._subscription_id = subscription_id
         self._scope = scope
+        self._log: Any = None
         self._said = 0
         self._waiting = 0  # publishes that wait for room
         self._left_s = 0.0  # of the handler's time, meanwhile
@@ -93,11 +94,13 @@ class Context:
 
         While the message is handled every line says this anyway; this one is for what outlives the call.
         """
-        logger = structlog.get_logger()
-        if self._delivery is None:
-            return logger
-        cause = {"causation_id": self.causation_id} if self.causation_id else {}
-        return logger.bind(topic=self.topic, message_id=self.message_id, correlation_id=self.correlation_id, attempt=self.attempt, **cause)
+        if self._log is None:
+            self._log = self._voice.logger()
+            if self._delivery is not None:
+                cause = {"causation_id": self.causation_id} if self.causation_id else {}
+                names = {"topic": self.topic, "message_id": self.message_id, "correlation_id": self.correlation_id, "attempt": self.attempt}
+                self._log = self._log.bind(**names, **cause)
+        return self._log
 
     async def publish(
         self,
@@ -189,7 +192,7 @@ class Context:
             outgoing.on_settled()  # it never got there: no debt
             raise
         cause = {"causation_id": self.message_id} if self.message_id else {}
-        self._voice.log.debug("message_published", topic=name, message_id=message_id, **cause)
+        self._voice.logger().debug("message_published", topic=name, message_id=message_id, **cause)
 
     def _owes(self, qos: int) -> Callable[[], None]:
         """The delivery does not settle before this publish is confirmed."""
