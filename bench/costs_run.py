@@ -10,7 +10,7 @@ import orjson
 
 from tars.supervisor.restart import leaves
 
-from . import costs_link, costs_service
+from . import costs_crowd, costs_link, costs_service
 from .child import Failed, python
 from .costs import Cost, Point, growth
 from .costs_inside import Figures
@@ -103,6 +103,7 @@ Measurement = Callable[[Setting], Awaitable[list[Cost]]]
 ALL: Final[Mapping[str, Measurement]] = MappingProxyType(
     {
         "dispatch": dispatch,
+        "crowd": costs_crowd.crowd,
         "log": log,
         "start": costs_service.start,
         "idle": costs_service.idle,

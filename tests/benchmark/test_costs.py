@@ -62,7 +62,7 @@ def test_the_table_tells_what_is_missed_and_what_failed() -> None:
 
 
 def test_every_measurement_can_be_asked_for() -> None:
-    assert ["dispatch", "log", "start", "idle", "actors", "restarts", "crashes", "back", "messages"] == list(ALL)
+    assert ["dispatch", "crowd", "log", "start", "idle", "actors", "restarts", "crashes", "back", "messages"] == list(ALL)
 
 
 async def test_one_that_fails_is_told_and_the_others_go_on() -> None:
