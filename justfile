@@ -63,9 +63,14 @@ fix: setup
 wire-doc: setup
     python -m tars.actors.contracts.wire_doc > docs/wire.md
 
-# This project beside its peers: the report goes to bench/results/. Takes a quarter of an hour; have nothing else running. `just bench latency` and `just bench lanes`, too.
+# This project beside its peers: the report goes to bench/results/. Takes a quarter of an hour; have nothing else running. `just bench latency` and the others, too.
 bench *args="throughput":
     sh .ci/setup-bench && .venv-bench/bin/python -m bench {{args}}
+
+# All that can be measured, one after the other, for three quarters of an hour.
+bench-all:
+    sh .ci/setup-bench
+    for what in throughput latency profile costs lanes; do .venv-bench/bin/python -m bench $what || exit 1; done
 
 # Pin and hash the newest versions that the ranges in pyproject.toml allow, for every supported Python.
 lock:
