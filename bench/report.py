@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import attrs
 
-from .contenders import BY_NAME
+from .contenders import taking_part
 from .machine import Machine
 from .rounds import Measured
+from .scenario import ALL
 from .statistics import Spread, ratios, spread
 from .throughput import Sample
 
 OURS: Final = "tars 5"
-COMPARED: Final = ("aiomqtt 3.1.1", "aiomqtt 3.1.1 early", "aiomqtt 5", "gmqtt 5", "FastStream 5", "zmqtt 5")
+COMPARED: Final = ("aiomqtt 3.1.1", "aiomqtt 3.1.1 early", "aiomqtt 3.1.1 tasks", "aiomqtt 5", "gmqtt 5", "FastStream 5", "zmqtt 5")
 """Whom `OURS` is put beside in the table of ratios."""
 
 
@@ -106,9 +107,16 @@ def as_text(measured: Measured, machine: Machine) -> str:
         parts.append(
             "## What failed\n\n" + "\n".join(f"* {each.contender}, {each.scenario}: {_one_line(each.error)}" for each in measured.failures)
         )
-    notes = [f"* {name}: {BY_NAME[name].note}" for name in dict.fromkeys(row.contender for row in made) if name in BY_NAME]
-    parts.append("## Who does what\n\n" + "\n".join(notes))
+    parts.append("## Who does what\n\n" + "\n".join(dict.fromkeys(_notes(made))))
     return "\n\n".join(parts) + "\n"
+
+
+def _notes(made: Sequence[Row]) -> Iterator[str]:
+    seen = {(row.contender, row.scenario) for row in made}
+    for way in ALL:
+        for each in taking_part(way):
+            if (each.name, way.name) in seen:
+                yield f"* {each.name}{', requests' if way.requests else ''}: {each.note}"
 
 
 def _machine(machine: Machine) -> str:

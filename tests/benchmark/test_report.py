@@ -72,3 +72,13 @@ def test_the_text_has_a_table_for_each_scenario_the_fastest_first_and_says_what_
 def test_the_processor_is_named_where_linux_names_it() -> None:
     assert "AMD EPYC" == processor("processor\t: 0\nmodel name\t: AMD EPYC\n")
     assert "" != processor("")
+
+
+def test_who_answers_is_told_apart_from_who_counts() -> None:
+    requests = (sample("tars 5", 1000, scenario="mosquitto, requests"), sample("aiomqtt 3.1.1 tasks", 500, scenario="mosquitto, requests"))
+    text = as_text(Measured((*SAMPLES, *requests), ()), MACHINE)
+
+    assert "\n* tars 5: Ten actors, all defaults.\n" in text
+    assert "\n* tars 5, requests: One actor that publishes its answer; all defaults.\n" in text
+    assert "\n* aiomqtt 3.1.1 tasks, requests: The same, a task for each request, unordered.\n" in text
+    assert "| mosquitto, requests | aiomqtt 3.1.1 tasks | 2.00 | 2.00 to 2.00 |" in text
