@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import signal
+import sys
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -15,10 +17,12 @@ import orjson
 import trio
 import typer
 
+from tars.supervisor.restart import leaves
+
 from . import contenders, costs_run, costs_service, profiling, scenario
 from . import lanes as lane_runs
 from . import latency as waits
-from .child import ROOT, Cores, available_cores, cores
+from .child import ROOT, Cores, Failed, available_cores, cores
 from .contenders import Contender
 from .costs import as_json as costs_json
 from .costs import as_text as costs_text
@@ -96,10 +100,11 @@ def throughput(
     text = as_text(measured, machine)
     (results / "report.json").write_bytes(orjson.dumps(as_json(measured, machine), option=orjson.OPT_INDENT_2) + b"\n")
     (results / "report.md").write_text(text, encoding="utf-8")
-    from .plots import plot  # noqa: PLC0415 - the quick version does without matplotlib
-
-    plot(rows(measured.samples), results)
     typer.echo(text)
+    if _can_draw():
+        from .plots import plot  # noqa: PLC0415 - only the pictures want matplotlib
+
+        plot(rows(measured.samples), results)
     raise typer.Exit(1 if measured.failures else 0)
 
 
@@ -162,9 +167,10 @@ def lanes(
     (results / "lanes.json").write_bytes(orjson.dumps([attrs.asdict(each) for each in found], option=orjson.OPT_INDENT_2) + b"\n")
     (results / "lanes.md").write_text(text, encoding="utf-8")
     typer.echo(text)
-    from .plots import plot_lanes  # noqa: PLC0415 - the quick version does without matplotlib
+    if _can_draw():
+        from .plots import plot_lanes  # noqa: PLC0415 - only the pictures want matplotlib
 
-    plot_lanes(rows_of_lanes, results)
+        plot_lanes(rows_of_lanes, results)
     raise typer.Exit(0 if len(found) == rounds * len(waits_ms) * len(lane_runs.CONCURRENCY) else 1)
 
 
@@ -214,6 +220,14 @@ def profile(
     (results / "profile.md").write_text("\n".join(tables), encoding="utf-8")
 
 
+def _can_draw() -> bool:
+    """Says so where it cannot: the figures are worth having without the pictures."""
+    if importlib.util.find_spec("matplotlib") is not None:
+        return True
+    typer.echo("no pictures were drawn: they need matplotlib, which the extra `bench` brings", err=True)
+    return False
+
+
 def _pinned() -> Cores:
     """Where everything runs. This process goes to the feeder's core: the consumer's is the consumer's."""
     pinned = cores(available_cores())
@@ -238,5 +252,17 @@ def _measure(only: Collection[str] | None, ways: list[Scenario], rounds: int, cp
     return measured, attrs.evolve(machine, load=(*machine.load, load()))
 
 
+def run_app() -> None:
+    """The command line. What cannot be measured is a sentence and exit code 1, whichever command it was."""
+    said = ""
+    try:
+        app()
+    except* Failed as group:  # out of a nursery it comes in a group
+        said = "; ".join(str(failed) for failed in leaves(group))
+    if said:
+        typer.echo(f"bench: {said}", err=True)
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    app()
+    run_app()

@@ -26,7 +26,7 @@ KEPT_CHARS: Final = 300
 
 
 class Failed(Exception):
-    """A process ended, or did not say in time what was waited for."""
+    """A process did not start, ended, or did not say in time what was waited for."""
 
 
 @attrs.define(eq=False)
@@ -75,15 +75,18 @@ class Child:
 async def child(
     name: str, command: Sequence[str], *, core: int | None, folder: Path, environment: Mapping[str, str]
 ) -> AsyncIterator[Child]:
-    """Run `command` in `folder`, on `core` only where there is a way to say so; kill it at the end of the block."""
-    process = await trio.lowlevel.open_process(
-        list(command),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=folder,
-        env={**environment, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0"},
-    )
+    """Run `command` in `folder`, on `core` only where there is a way to say so; kill it at the end of the block. Raises `Failed`."""
+    try:
+        process = await trio.lowlevel.open_process(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**environment, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0"},
+        )
+    except OSError as error:
+        raise Failed(f"{name} does not start: {command[0]}: {error.strerror}") from error
     try:
         if core is not None and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(process.pid, {core})

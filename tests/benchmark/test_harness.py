@@ -41,6 +41,12 @@ async def test_a_consumer_that_ends_fails_the_measurement_with_what_it_said(tmp_
             await it.words("ready")
 
 
+async def test_a_program_that_is_not_there_fails_the_measurement(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="it does not start: no-such-program: No such file"):
+        async with child("it", ["no-such-program"], core=None, folder=tmp_path, environment=ENVIRONMENT):
+            pass
+
+
 async def test_nothing_outlives_its_block(tmp_path: Path) -> None:
     async with child("it", ["sleep", "1000"], core=None, folder=tmp_path, environment=ENVIRONMENT) as it:
         process = it.process

@@ -1,0 +1,67 @@
+"""The command line of the benchmark: how it ends where something is missing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.child import ROOT
+
+FAILING = """
+from bench.__main__ import app, run_app
+from bench.child import Failed
+
+@app.command()
+def naked():
+    raise Failed("it needs a thing: get one")
+
+@app.command()
+def grouped():
+    raise ExceptionGroup("of a nursery", [ExceptionGroup("of another", [Failed("it needs a thing: get one")])])
+
+run_app()
+"""
+WITHOUT_MATPLOTLIB = """
+import sys
+sys.modules["matplotlib"] = None  # as if it were not installed
+from bench.__main__ import run_app
+run_app()
+"""
+
+
+def ran(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / ".src"), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["naked", "grouped"])
+def test_what_cannot_be_measured_is_one_sentence_and_exit_code_1(command: str) -> None:
+    ended = ran(FAILING, command)
+
+    assert (1, "", "bench: it needs a thing: get one\n") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "written"),
+    [
+        (["throughput", "--cpu-s", "0.1", "--only", "tars 5", "--via", "blaster, QoS 1"], ["report.json", "report.md"]),
+        (["lanes", "--seconds", "0.1", "--wait-ms", "1"], ["lanes.json", "lanes.md"]),
+    ],
+    ids=["throughput", "lanes"],
+)
+def test_without_matplotlib_there_is_all_but_the_pictures(arguments: list[str], written: list[str], tmp_path: Path) -> None:
+    ended = ran(WITHOUT_MATPLOTLIB, *arguments, "--rounds", "1", "--results", str(tmp_path))
+
+    assert (0, written) == (ended.returncode, sorted(path.name for path in tmp_path.iterdir())), ended.stderr
+    assert (tmp_path / written[1]).read_text(encoding="utf-8") == ended.stdout.removesuffix("\n")
+    assert "no pictures were drawn: they need matplotlib" in ended.stderr.splitlines()[-1]
