@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 import attrs
 import typer
 
-from .log_query import Query, moment, plain_id, story
+from .log_query import LEVELS, Query, moment, plain_id, rank, story
 from .log_reading import Entry, Tally, entries, followed, lines_of, lines_of_files, merged, with_rotated
 from .log_view import FATE_HEAD, Fate, crashes, fate_rows, line
 from .process import BAD_CONFIG
@@ -151,9 +151,16 @@ def _story(asked: Logs, story_of: str) -> list[Entry]:
         while ids != before:
             before = ids
             found, ids = story(asked.read(), ids)
-    if not found:
-        refuse("logs", f"nothing is known of {story_of}", 1)
+        if not found:
+            refuse("logs", f"nothing is known of {story_of}{_why_not(asked)}", 1)
     return found
+
+
+def _why_not(asked: Logs) -> str:
+    """A log without any debug line is a service's that was not told to write them: a message that went well is in none other."""
+    if any(rank(entry) == LEVELS.index("debug") for entry in asked.read()):
+        return ""
+    return ': messages that went well are only in a log written with level = "debug" under [log] in the config, or LOG_LEVEL=debug'
 
 
 def _check(files: list[Path], *, follow: bool, alone: bool) -> None:

@@ -287,3 +287,13 @@ def test_a_story_nobody_knows_is_exit_code_1(log: Callable[..., Path], capsys: p
     said = call(capsys, "logs", log(*LINES), "--story", "m7")
 
     assert (1, "", "tars logs: nothing is known of m7\n") == (said.code, said.out, said.err)
+
+
+def test_a_story_nobody_knows_in_a_log_without_debug_lines_says_what_to_set(
+    log: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = call(capsys, "logs", log({"ts": f"{DAY}10:00:00Z", "level": "info", "event": "link_up"}), "--story", "m7")
+
+    assert (1, "") == (said.code, said.out)
+    assert said.err.startswith("tars logs: nothing is known of m7: ")
+    assert 'level = "debug" under [log] in the config, or LOG_LEVEL=debug' in said.err
