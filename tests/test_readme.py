@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shlex
 import signal
+import sys
 import tomllib
 from pathlib import Path
 
 import orjson
 import pytest
+import trio
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from support.broker import free_port
@@ -118,6 +122,26 @@ async def test_the_service_in_ten_lines_runs_as_it_stands(tmp_path: Path) -> Non
         child.signal(signal.SIGTERM)
 
         assert 0 == await child.exited()
+
+
+async def test_what_the_readme_publishes_to_the_service_in_ten_lines_arrives_where_it_listens(tmp_path: Path) -> None:
+    text = section("A service in ten lines")
+    (code,), (config,), (_, listen, publish) = blocks(text, "python"), blocks(text, "toml"), blocks(text, "sh")
+    (_, sub, _, topic_filter), (_, pub, *rest) = shlex.split(listen), shlex.split(publish)
+    table, port = tomllib.loads(config), free_port()
+    table["mqtt"]["url"] = f"mqtt://127.0.0.1:{port}"
+    (tmp_path / "climate.py").write_text(code)
+    async with service(tmp_path, {**table, "log": {"format": "json"}}, "climate") as child:
+        await child.event("link_up")
+        async with Peer(port, protocol=MQTTProtocolVersion.MQTTv311) as peer:
+            await peer.subscribe(topic_filter)
+            tars = [sys.executable, "-c", "from tars.supervisor.cli import main; main()"]
+            environment = {key: value for key, value in os.environ.items() if not key.startswith("MQTT_")}
+            ended = await trio.run_process([*tars, pub, *rest], cwd=tmp_path, env=environment, capture_stdout=True)
+            (alarm,) = await peer.received(1)
+
+            assert ("sub", "pub", 0) == (sub, pub, ended.returncode)
+            assert "alarm.heat" == orjson.loads(alarm.payload)["type"]
 
 
 @pytest.mark.parametrize("script", [".ci/run", ".ci/setup"])
