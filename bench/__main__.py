@@ -40,6 +40,7 @@ SCENARIOS: Final = tuple(each.name for each in scenario.ALL)
 app: Final = typer.Typer(add_completion=False)
 RESULTS: Final = ROOT / "bench" / "results"
 FLOOR: Final = ROOT / "bench" / "floor.toml"
+NOTHING: Final = "nothing could be measured: the reports are left as they were"
 PROFILED: Final[Mapping[str, Table]] = {"tars 5": OURS, "gmqtt 5": GMQTT}
 
 
@@ -96,6 +97,8 @@ def throughput(
     """Every contender in every scenario, alternating; writes report.json, report.md and the pictures."""
     ways = [each for each in scenario.ALL if not via or each.name in via]
     measured, machine = _measure(only, ways, rounds, cpu_s)
+    if not measured.samples:
+        raise Failed(NOTHING)
     results.mkdir(parents=True, exist_ok=True)
     text = as_text(measured, machine)
     (results / "report.json").write_bytes(orjson.dumps(as_json(measured, machine), option=orjson.OPT_INDENT_2) + b"\n")
@@ -143,6 +146,8 @@ def latency(
     pinned, environment = _pinned(), dict(os.environ)
     tell = functools.partial(typer.echo, err=True)
     found = trio.run(functools.partial(waits.run, taking_part, waits.RATES, rounds, seconds, pinned, environment, tell))
+    if not found:
+        raise Failed(NOTHING)
     text = waits.as_text(found)
     results.mkdir(parents=True, exist_ok=True)
     (results / "latency.json").write_bytes(orjson.dumps([attrs.asdict(each) for each in found], option=orjson.OPT_INDENT_2) + b"\n")
@@ -162,6 +167,8 @@ def lanes(
     pinned, environment, waits_ms = _pinned(), dict(os.environ), wait_ms or lane_runs.WAITS_MS
     tell = functools.partial(typer.echo, err=True)
     found = trio.run(functools.partial(lane_runs.run, waits_ms, rounds, seconds, pinned, environment, tell))
+    if not found:
+        raise Failed(NOTHING)
     text, rows_of_lanes = lane_runs.as_text(found), lane_runs.rows(found)
     results.mkdir(parents=True, exist_ok=True)
     (results / "lanes.json").write_bytes(orjson.dumps([attrs.asdict(each) for each in found], option=orjson.OPT_INDENT_2) + b"\n")

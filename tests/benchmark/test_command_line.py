@@ -33,11 +33,14 @@ run_app()
 """
 
 
-def ran(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+PLAIN = "from bench.__main__ import run_app; run_app()"
+
+
+def ran(program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / ".src"), str(ROOT)])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / ".src"), str(ROOT)]), **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -65,3 +68,23 @@ def test_without_matplotlib_there_is_all_but_the_pictures(arguments: list[str], 
     assert (0, written) == (ended.returncode, sorted(path.name for path in tmp_path.iterdir())), ended.stderr
     assert (tmp_path / written[1]).read_text(encoding="utf-8") == ended.stdout.removesuffix("\n")
     assert "no pictures were drawn: they need matplotlib" in ended.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "report"),
+    [
+        (["throughput", "--cpu-s", "0.1", "--only", "tars 5", "--via", "blaster, QoS 1"], "report.json"),
+        (["latency", "--seconds", "0.1", "--only", "tars 5"], "latency.json"),
+        (["lanes", "--seconds", "0.1", "--wait-ms", "1"], "lanes.json"),
+    ],
+    ids=["throughput", "latency", "lanes"],
+)
+def test_a_report_is_not_overwritten_when_nothing_could_be_measured(arguments: list[str], report: str, tmp_path: Path) -> None:
+    (tmp_path / report).write_text("of yesterday")
+
+    ended = ran(PLAIN, *arguments, "--rounds", "1", "--results", str(tmp_path), LOG_LEVEL="no level: nothing starts")
+
+    assert (1, "") == (ended.returncode, ended.stdout)
+    assert "bench: nothing could be measured: the reports are left as they were" == ended.stderr.splitlines()[-1]
+    assert "FAILED: " in ended.stderr
+    assert ["of yesterday"] == [path.read_text() for path in tmp_path.iterdir()]
