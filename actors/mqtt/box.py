@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import attrs
@@ -43,6 +43,10 @@ class ActorBox:
     def parked(self) -> bool:
         """It gets no messages: they become dead letters."""
         return self.without_filter or self.ledger.parked
+
+    def over_share(self) -> Sequence[ActorBox]:
+        """Itself, while it may hold too much; nobody while there is room."""
+        return (self,) if len(self.mailbox) > self.share else ()
 
     @contextmanager
     def excuse(self) -> Iterator[None]:

@@ -63,7 +63,7 @@ class DispatchPorts:
     lanes: Mapping[str, Lanes] = attrs.field(factory=dict)  # by name, of the others
     alarm: Alarm = attrs.field(factory=Alarm)
     hold: Callable[[Delivery], bool] = lambda _: False  # takes over what matches nothing, if it says so
-    full: dict[str, None] = attrs.field(factory=dict)  # actors that may hold more than their share, by name: nobody else is looked at
+    full: dict[ActorBox | Lanes, None] = attrs.field(factory=dict)  # who may hold more than the share: nobody else is looked at
 
 
 async def dispatcher(ports: DispatchPorts, *, task_status: trio.TaskStatus[None]) -> None:
@@ -73,7 +73,7 @@ async def dispatcher(ports: DispatchPorts, *, task_status: trio.TaskStatus[None]
         while True:
             if ports.alarm.rung:
                 ports.alarm.rung = False
-                ports.full.update(dict.fromkeys([*ports.boxes, *ports.lanes]))
+                ports.full.update(dict.fromkeys([*ports.boxes.values(), *ports.lanes.values()]))
             with trio.move_on_at(_next_overflow(ports, trio.current_time())) as ports.alarm.scope:
                 await custody.wait()
                 now = trio.current_time()
@@ -100,10 +100,11 @@ def _dispatch(ports: DispatchPorts, delivery: Delivery, now: float) -> None:
         work = Work(delivery, subscription)
         box = ports.boxes.get(subscription.actor)
         if box is None:
-            box = ports.lanes[subscription.actor].of(work)
-            ports.full[subscription.actor] = None
+            lanes = ports.lanes[subscription.actor]
+            box = lanes.of(work)
+            ports.full[lanes] = None
         elif len(box.mailbox) >= box.share:
-            ports.full[subscription.actor] = None
+            ports.full[box] = None
         ports.table.owe(delivery, subscription.id)
         if box.parked:
             set_aside(ports.table, ports.letters, work, Why.PARKED)
@@ -151,13 +152,11 @@ def _shed_overflow(ports: DispatchPorts, now: float) -> None:
 
 def _limited(ports: DispatchPorts) -> Iterator[ActorBox]:
     """Whoever may hold more than its share. Who does not, is out of it until it is given more: a thousand idle actors cost nothing."""
-    for name in [*ports.full]:
-        box, lanes = ports.boxes.get(name), ports.lanes.get(name)
-        over = lanes.over_share() if lanes is not None else (box,) if box is not None and len(box.mailbox) > box.share else ()
-        if over:
+    for each in [*ports.full]:
+        if over := each.over_share():
             yield from over
         else:
-            del ports.full[name]
+            del ports.full[each]
 
 
 def set_aside(table: InFlight, letters: Letters, work: Work, why: Why) -> None:
