@@ -212,7 +212,7 @@ def costs(
 
 @app.command()
 def profile(
-    seconds: Annotated[float, typer.Option(min=1)] = 20.0,
+    seconds: Annotated[float, typer.Option(min=1, max=10, help="For each. Longer, and the heartbeat misses the sender's answer.")] = 10.0,
     results: Annotated[Path, typer.Option(help="Where the tables go.")] = RESULTS,
 ) -> None:
     """Where CPU time goes, layer by layer, ours and of the one that is ahead; writes profile.md. Needs py-spy, and leave to use it."""
