@@ -17,8 +17,9 @@ from typing import Final
 
 import attrs
 
+from tars.actors.mqtt.dead_letter import DeadLetter
 from tars.actors.mqtt.lanes import lane_of
-from tars.actors.mqtt.store_db import read_dead_letters
+from tars.actors.mqtt.store_db import DATABASE_NAME, read_dead_letters
 
 from .child import Child, Cores, Failed, child, python
 from .contenders import waiting_service
@@ -64,9 +65,14 @@ async def measure(wait_ms: float, concurrency: int, seconds: float, cores: Cores
                 await _phase(wait_ms, concurrency, WARM_UP, feed, service)
                 count = min(MOST, max(LEAST, round(seconds * concurrency * 1000 / wait_ms)))
                 run = await _phase(wait_ms, concurrency, count, feed, service)
-        if letters := read_dead_letters(folder / "var" / "bench-consumer"):
+        if letters := dead_letters(folder / "var" / "bench-consumer"):
             raise Failed(f"{len(letters)} messages became dead letters, the first {letters[0][1].why.value}")
         return possible(run)
+
+
+def dead_letters(state_dir: Path) -> list[tuple[int, DeadLetter]]:
+    """What the service has set aside. One that was killed right after its start may not have got as far as opening its store."""
+    return read_dead_letters(state_dir) if (state_dir / DATABASE_NAME).exists() else []
 
 
 def possible(run: Run) -> Run:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from bench.child import Cores, Failed
 from bench.contenders import waiting_service
-from bench.lanes import Run, as_text, by_keys, measure, possible, rows
+from bench.lanes import Run, as_text, by_keys, dead_letters, measure, possible, rows
 
 
 async def test_a_measurement_handles_every_message_and_more_lanes_take_less_time() -> None:
@@ -56,3 +57,7 @@ def test_the_table_has_a_line_for_each_number_of_lanes() -> None:
     assert "## A handler that waits 2 ms" in lines
     assert lines[-2].startswith("| 1 | 400 | 400 to 400 | 1.0 | 100% | 100% | 10% |")
     assert lines[-1].startswith("| 2 | 750 | 750 to 750 | 1.9 | 94% | ")
+
+
+def test_a_service_that_never_opened_its_store_has_set_nothing_aside(tmp_path: Path) -> None:
+    assert [] == dead_letters(tmp_path)
