@@ -11,11 +11,11 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from .child import Cores, Failed, child, python
+from .asked import asked
+from .child import Cores, Failed
 from .clients import PARTS
 from .contenders import Contender
 from .contract import CLIENTS
-from .scenario import mosquitto
 from .usage import usage
 
 RATES: Final = (100, 1_000, 5_000)
@@ -39,22 +39,14 @@ class Waits:
 async def measure(contender: Contender, rates: Sequence[int], seconds: float, cores: Cores, environment: Mapping[str, str]) -> list[Waits]:
     """One series for each rate, after a warm-up, on one process. Raises `Failed`."""
     with tempfile.TemporaryDirectory(prefix="tars-bench-") as place:
-        folder = Path(place)
-        async with mosquitto(cores, folder, environment) as port:
-            command = contender.command(folder, port)
-            async with (
-                child(contender.name, command, core=cores.consumer, folder=folder, environment=environment) as service,
-                child("the clients", python("bench.clients", port), core=cores.feeder, folder=folder, environment=environment) as clients,
-            ):
-                await service.line(contender.ready)
-                await clients.words("connected")
-                found: list[Waits] = []
-                for rate, for_s in (WARM_UP, *((rate, seconds) for rate in rates)):
-                    before_s = usage(service.process.pid).cpu_s
-                    await clients.tell(f"ask {rate} {for_s}")
-                    (result,) = await clients.words("measured")
-                    found.append(read_waits(contender.name, rate, result, usage(service.process.pid).cpu_s - before_s))
-                return found[1:]
+        async with asked(contender, cores, Path(place), environment) as (service, clients):
+            found: list[Waits] = []
+            for rate, for_s in (WARM_UP, *((rate, seconds) for rate in rates)):
+                before_s = usage(service.process.pid).cpu_s
+                await clients.tell(f"ask {rate} {for_s}")
+                (result,) = await clients.words("measured")
+                found.append(read_waits(contender.name, rate, result, usage(service.process.pid).cpu_s - before_s))
+            return found[1:]
 
 
 def read_waits(contender: str, rate: int, result: str, cpu_s: float) -> Waits:

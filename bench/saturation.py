@@ -14,9 +14,10 @@ from typing import Any, Final
 
 import orjson
 
-from .child import Child, Cores, Failed, child, python
+from .asked import asked
+from .child import Child, Cores, Failed
 from .contenders import Contender
-from .scenario import Scenario, mosquitto
+from .scenario import Scenario
 from .throughput import Run, Sample
 from .usage import usage
 
@@ -29,15 +30,8 @@ async def asking(
     contender: Contender, scenario: Scenario, cores: Cores, folder: Path, environment: Mapping[str, str]
 ) -> AsyncIterator[Run]:
     """Messages that want an answer. Raises `Failed`."""
-    async with mosquitto(cores, folder, environment) as port:
-        command = contender.command(folder, port)
-        async with (
-            child(contender.name, command, core=cores.consumer, folder=folder, environment=environment) as service,
-            child("the clients", python("bench.clients", port), core=cores.feeder, folder=folder, environment=environment) as clients,
-        ):
-            await service.line(contender.ready)
-            await clients.words("connected")
-            yield Run(service, functools.partial(_flood, contender, scenario, clients, service))
+    async with asked(contender, cores, folder, environment) as (service, clients):
+        yield Run(service, functools.partial(_flood, contender, scenario, clients, service))
 
 
 async def _flood(contender: Contender, scenario: Scenario, clients: Child, service: Child, count: int) -> Sample:
