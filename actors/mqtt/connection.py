@@ -44,10 +44,15 @@ async def connection(ports: Ports, *, task_status: trio.TaskStatus[None]) -> Non
 
 
 async def _leave(request: ExitRequest, session: _Session, life: trio.CancelScope) -> None:
-    """Asked to restart, or to stop while there is no link: out at once, the broker sends again what was in hand."""
+    """Asked to restart, or to stop while there is no link: out at once, the broker sends again what was in hand.
+
+    A link that is about to subscribe is one: its session's messages come, and handlers may have finished some.
+    """
     await request.wait()
-    if request.reason is ExitReason.RESTART or not session.serving:
+    if request.reason is ExitReason.RESTART or not session.linked:
         life.cancel()
+    else:
+        session.opening.cancel()
 
 
 class _Session:
@@ -61,7 +66,8 @@ class _Session:
         self._order: deque[int] = deque()  # packet ids in order of arrival, for brokers that insist
         self._settled: set[int] = set()
         self._told: str | None = None  # the problems the last health message named
-        self.serving = False
+        self.linked = False
+        self.opening = trio.CancelScope()
 
     async def run(self, request: ExitRequest) -> None:
         began = trio.current_time()
@@ -71,40 +77,51 @@ class _Session:
             if not link.limits.session_present:
                 self._ports.table.session_lost()
                 self._sender.forgotten = self._ports.state.retained.all()
-            pumps.start_soon(self._receive, link)
-            pumps.start_soon(self._acknowledge, link)
-            await self._subscribe(link)
-            self._hello()
-            up_at = trio.current_time()
-            self._ports.emit(
-                LinkUp(
-                    epoch=self._epoch,
-                    protocol=self._ports.settings.protocol,
-                    session_present=link.limits.session_present,
-                    filters=len(self._ports.filters.held),
-                    took_s=up_at - began,
-                )
-            )
-            self.serving = True
-            self._ports.state.up()
-            reason = "closed"
+            self.linked = True
             try:
-                for mailbox in (self._ports.urgent, self._ports.dead_letters, self._ports.outbox):
-                    pumps.start_soon(self._sender.pump, link, mailbox)
-                pumps.start_soon(self._follow_filters, link)
-                pumps.start_soon(self._tell_health)
-                await request.wait()
-                if request.reason is ExitReason.SHUTDOWN:  # a restart is no drain: its word would send the handlers home
-                    await self._wind_down(link)
+                pumps.start_soon(self._receive, link)
+                pumps.start_soon(self._acknowledge, link)
+                await self._open(link, pumps, request)
+                await self._serve(link, pumps, request, trio.current_time() - began)
                 pumps.cancel_scope.cancel()
             finally:
-                self.serving = False
-                self._ports.state.down()
-                if request.reason is None:
-                    reason = "lost"
-                elif request.reason is ExitReason.RESTART:
-                    reason = self._farewell(link)
-                self._ports.emit(LinkDown(self._epoch, reason, trio.current_time() - up_at, len(self._ports.table)))
+                self.linked = False
+
+    async def _open(self, link: Link, pumps: trio.Nursery, request: ExitRequest) -> None:
+        """Subscribe everything and say hello; asked to stop, do not wait for it.
+
+        No heartbeat runs yet, so a silent broker is found out here.
+        """
+        patience_s = self._ports.settings.connect_timeout_s
+        self.opening.deadline = trio.current_time() + patience_s
+        with self.opening:
+            await self._subscribe(link)
+            self._hello()
+            pumps.start_soon(self._tell_health)
+        if self.opening.cancelled_caught and not request.is_set():
+            raise LinkLost(f"the broker did not answer a SUBSCRIBE, and sent nothing else, for {patience_s:g} s")
+        pumps.start_soon(self._follow_filters, link)  # in a drain, too: what is in hand may ask somebody, and wants the reply
+
+    async def _serve(self, link: Link, pumps: trio.Nursery, request: ExitRequest, took_s: float) -> None:
+        """Send what there is until asked to leave, in the orderly way if there is one."""
+        ports, up_at = self._ports, trio.current_time()
+        present, count = link.limits.session_present, len(ports.filters.held)
+        ports.emit(LinkUp(epoch=self._epoch, protocol=ports.settings.protocol, session_present=present, filters=count, took_s=took_s))
+        ports.state.up()
+        reason = "closed"
+        try:
+            for mailbox in (ports.urgent, ports.dead_letters, ports.outbox):
+                pumps.start_soon(self._sender.pump, link, mailbox)
+            await request.wait()
+            if request.reason is ExitReason.SHUTDOWN:  # a restart is no drain: its word would send the handlers home
+                await self._wind_down(link)
+        finally:
+            ports.state.down()
+            if request.reason is None:
+                reason = "lost"
+            elif request.reason is ExitReason.RESTART:
+                reason = self._farewell(link)
+            ports.emit(LinkDown(self._epoch, reason, trio.current_time() - up_at, len(ports.table)))
 
     # -- in --------------------------------------------------------------------------------------
 
@@ -113,8 +130,9 @@ class _Session:
         while True:
             shed = 0
             batch, now = await link.receive(), trio.current_time()
+            self.opening.deadline = now + ports.settings.connect_timeout_s
             for message in batch:
-                if not self._intake:
+                if not self._intake and not ports.filters.asked(message.topic):  # what is in hand may wait for a reply
                     continue  # never acknowledged: the broker keeps it for the next time
                 if message.qos == 0 and ports.table.qos0 >= ports.inbound_qos0:
                     shed += 1
@@ -197,7 +215,7 @@ class _Session:
     # -- the orderly end -------------------------------------------------------------------------
 
     async def _wind_down(self, link: Link) -> None:
-        """Take nothing more, let what is in flight settle, let the actors stop, send what is left, say goodbye."""
+        """Take nothing more but replies, let what is in flight settle, let the actors stop, send what is left, say goodbye."""
         ports = self._ports
         began = trio.current_time()
         self._intake = False

@@ -13,7 +13,7 @@ from .events import SubscriptionRefused, SubscriptionWeakened
 from .own_retained import OwnRetained
 from .proven import Proven
 from .pulse import Pulse
-from .topics import validate_filter
+from .topics import matches, validate_filter
 from .transport import FAILURE
 
 IDLE_REPLIES: Final = 16
@@ -147,6 +147,10 @@ class Filters:
             for reply in idle[:-IDLE_REPLIES]:
                 del self.replies[reply]
                 self.changed.beat()
+
+    def asked(self, topic: str) -> bool:
+        """Does somebody wait for a reply on `topic`?"""
+        return any(matches(topic_filter, topic) for topic_filter in self._asking)
 
     async def holding(self, topic_filter: str) -> None:
         """Return when the present connection holds `topic_filter`."""

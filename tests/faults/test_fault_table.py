@@ -18,7 +18,7 @@ import orjson
 import pytest
 import trio
 
-from support.fault_moments import BACKOFF, BEFORE_CONNECT, MOMENTS, Moment
+from support.fault_moments import BACKOFF, BEFORE_CONNECT, MOMENTS, SUBSCRIBING, Moment
 from support.fault_soak import Measured, table
 from support.fault_stage import KEYS, MESSAGES, Stage, staged
 from support.fault_table import ELSEWHERE, FAULTS, End, Fault
@@ -87,7 +87,7 @@ async def rounds(stage: Stage, fault: Fault) -> Exception | None:
 
 async def play(stage: Stage, fault: Fault, moment: Moment) -> None:
     """One row."""
-    if stage.child is None and moment is not BEFORE_CONNECT:
+    if stage.child is None and moment not in {BEFORE_CONNECT, SUBSCRIBING}:
         await stage.up()
     await moment.enter(stage, FLOW)
     stage.strikes()
@@ -115,7 +115,7 @@ def health_after(fault: Fault, moment: Moment) -> Collection[str]:
         return (fault.health,)
     if fault.end is End.NEW_PROCESS:
         return ("ready",)
-    if fault.end is End.LINK_RETURNS and moment not in {BEFORE_CONNECT, BACKOFF}:
+    if fault.end is End.LINK_RETURNS and moment not in {BEFORE_CONNECT, SUBSCRIBING, BACKOFF}:
         return ("reconnected",)
     return ("ready", "reconnected")
 

@@ -14,7 +14,7 @@ import trio
 
 from support.fault_stage import ACTORS, KEYS, Stage
 from support.process import PATIENCE_S
-from support.proxy import PUBLISH
+from support.proxy import PUBLISH, SUBSCRIBE
 
 BEHIND: Final = 4
 """Messages of each key that wait behind the one in hand."""
@@ -32,18 +32,31 @@ class Moment:
     leave: Step
 
 
-async def _session_waits(stage: Stage, _: int) -> None:
+async def _leave_waiting(stage: Stage) -> None:
     if stage.child is not None:
         assert await stage.stop() == 0
     for key in KEYS:
         stage.send(key)
     await stage.client.confirmed()
+
+
+async def _session_waits(stage: Stage, _: int) -> None:
+    await _leave_waiting(stage)
     stage.proxy.stall()
     before = stage.proxy.connections
     child = await stage.start()
     await child.event("service_started")
     with trio.fail_after(PATIENCE_S):
         await stage.proxy.accepts(before + 1)
+
+
+async def _session_comes(stage: Stage, _: int) -> None:
+    await _leave_waiting(stage)
+    stage.proxy.hold_up(connects=True)
+    await stage.start()
+    with trio.fail_after(PATIENCE_S):
+        await stage.proxy.holds(SUBSCRIBE, 1)
+    await stage.finish(len(ACTORS))
 
 
 async def _flows(stage: Stage, _: int) -> None:
@@ -143,6 +156,12 @@ async def _flowed(stage: Stage, count: int) -> None:
 
 
 BEFORE_CONNECT: Final = Moment("before connect", "the process runs, its CONNECT is under way, its session waits", _session_waits, _flows)
+SUBSCRIBING: Final = Moment(
+    "subscribing",
+    "its SUBSCRIBE is under way, each handler has finished a message of the session, nothing is sent yet",
+    _session_comes,
+    _release,
+)
 IDLE: Final = Moment("idle", "connected, everything settled", _nothing_to_do, _go_on)
 IN_HAND: Final = Moment("in hand", "each handler has a message in hand, nothing waits", _in_hand, _open)
 QUEUED: Final = Moment("queued", "messages wait in the mailboxes behind the ones in hand", _queued, _open)
@@ -155,4 +174,4 @@ LINK_BACKOFF: Final = Moment(
 )
 IN_FLOW: Final = Moment("in flow", "messages and answers travel all the time", _in_flow, _flowed)
 
-MOMENTS: Final = (BEFORE_CONNECT, IDLE, IN_HAND, QUEUED, REPLY_QUEUED, BACKOFF, LINK_BACKOFF, IN_FLOW)
+MOMENTS: Final = (BEFORE_CONNECT, SUBSCRIBING, IDLE, IN_HAND, QUEUED, REPLY_QUEUED, BACKOFF, LINK_BACKOFF, IN_FLOW)

@@ -18,7 +18,18 @@ from typing import Final
 import attrs
 
 from support import fault_strikes as strikes
-from support.fault_moments import BACKOFF, BEFORE_CONNECT, IN_FLOW, IN_HAND, LINK_BACKOFF, MOMENTS, QUEUED, REPLY_QUEUED, Moment
+from support.fault_moments import (
+    BACKOFF,
+    BEFORE_CONNECT,
+    IN_FLOW,
+    IN_HAND,
+    LINK_BACKOFF,
+    MOMENTS,
+    QUEUED,
+    REPLY_QUEUED,
+    SUBSCRIBING,
+    Moment,
+)
 from support.fault_verdict import Twice
 
 
@@ -66,7 +77,7 @@ class Elsewhere:
     test: str
 
 
-_AT_WORK: Final = (IN_HAND, QUEUED, REPLY_QUEUED, BACKOFF, LINK_BACKOFF, IN_FLOW)
+_AT_WORK: Final = (SUBSCRIBING, IN_HAND, QUEUED, REPLY_QUEUED, BACKOFF, LINK_BACKOFF, IN_FLOW)
 _KILLED: Final[Mapping[Moment, Twice]] = MappingProxyType(dict.fromkeys(_AT_WORK, Twice.ONE_EACH))
 _CRASHED: Final[Mapping[Moment, Twice]] = MappingProxyType(dict.fromkeys(set(_AT_WORK) - {BACKOFF}, Twice.ATTEMPT))
 _NOT_DRAINED: Final[Mapping[Moment, Twice]] = MappingProxyType({LINK_BACKOFF: Twice.ONE_EACH})

@@ -1,7 +1,8 @@
 """A TCP proxy between a service and its broker that can be told to misbehave: `async with proxied(broker.port) as proxy:`.
 
 `cut` closes both sides, `reset` sends RST (SO_LINGER 0), `stall` goes on accepting and forwards nothing (a half-open
-link), `refuse` closes what is accepted, `hold_up` forwards what the broker says only, `delay_s` holds every chunk back,
+link), `refuse` closes what is accepted, `hold_up` forwards what the broker says only (and a CONNECT, if told so), `delay_s` holds
+every chunk back,
 `cut_before` ends the next connections just before the broker's answer of one kind gets through, `cut_after` after so many
 bytes of the broker's. All of it holds for connections that stand and those to come, until told otherwise.
 
@@ -26,6 +27,7 @@ from tars.actors.mqtt.pulse import Pulse
 CONNACK: Final = 2
 PUBLISH: Final = 3
 PUBACK: Final = 4
+SUBSCRIBE: Final = 8
 SUBACK: Final = 9
 """MQTT control packet types, as the upper half of a packet's first byte."""
 _CHUNK_BYTES: Final = 65_536
@@ -45,6 +47,7 @@ class Proxy:
     _cut_after: deque[int] = attrs.field(factory=deque)
     _flowing: trio.Event = attrs.field(factory=trio.Event)
     _upwards: trio.Event = attrs.field(factory=trio.Event)
+    _connects: bool = False
     _held: Counter[int] = attrs.field(factory=Counter)
     _open: dict[trio.SocketStream, trio.CancelScope] = attrs.field(factory=dict)
     _changed: Pulse = attrs.field(factory=Pulse)
@@ -77,9 +80,9 @@ class Proxy:
         """The end of `refuse`."""
         self._refusing = False
 
-    def hold_up(self) -> None:
-        """Keep what the client sends; what the broker sends goes through."""
-        self._upwards = trio.Event()
+    def hold_up(self, *, connects: bool = False) -> None:
+        """Keep what the client sends; what the broker sends goes through. With `connects`, so does the CONNECT of a new connection."""
+        self._upwards, self._connects = trio.Event(), connects
         self._held.clear()
 
     def release_up(self) -> None:
@@ -153,9 +156,12 @@ class Proxy:
         both.cancel()
 
     async def _to_broker(self, to_write: trio.MemoryReceiveChannel[bytes], broker: trio.SocketStream, both: trio.CancelScope) -> None:
+        first = True  # a client says nothing after its CONNECT before it has the broker's answer
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async for data in to_write:
-                await self._upwards.wait()
+                if not (first and self._connects):
+                    await self._upwards.wait()
+                first = False
                 await self._passes()
                 chunks = [data]
                 with suppress(trio.WouldBlock):

@@ -1,0 +1,201 @@
+"""Between CONNACK and SUBACK: the session's messages come already, and nothing else has begun.
+
+What is handled then is drained by a stop as ever, and a broker that falls silent there is found out, though no heartbeat runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import attrs
+import orjson
+import pytest
+import trio
+from trio.testing import MockClock
+
+from support.service import CLIENT, HEALTH, Seen, World, running
+from tars.actors import Context, subscribe
+from tars.actors.mqtt.events import DrainEnded, LinkUp
+from tars.actors.mqtt.memory import MemoryBroker, MemoryTransport
+from tars.actors.mqtt.transport import ConnectSettings, Link
+from tars.supervisor import ChildExited, leaves
+
+PATIENCE_S = 3.0
+CONFIG = {"mqtt": {"connect_timeout_s": PATIENCE_S}, "service": {"drain_s": 5.0}}
+CONNECTION = "root/service/link/connection"
+
+
+@attrs.define
+class SilentAt:
+    """A transport whose broker falls silent right after the CONNACK of one connection."""
+
+    broker: MemoryBroker
+    number: int = 2
+    count: int = 0
+
+    @asynccontextmanager
+    async def connect(self, settings: ConnectSettings) -> AsyncIterator[Link]:
+        async with MemoryTransport(self.broker).connect(settings) as link:
+            self.count += 1
+            if self.count == self.number:
+                self.broker.freeze()
+            yield link
+
+
+class Gated:
+    """One actor that answers what comes, when the gate opens."""
+
+    def __init__(self) -> None:
+        self.gate = trio.Event()
+        self.seen = Seen()
+
+    def actor(self) -> object:
+        @subscribe("in")
+        async def answers(event: bytes, ctx: Context) -> None:
+            self.seen.add(event)
+            await self.gate.wait()
+            await ctx.publish_raw("out", event, qos=1)
+
+        return answers
+
+
+async def comes_back(world: World, *payloads: bytes) -> None:
+    """To a broker that has these for it, and is silent after the CONNACK."""
+    await world.health("ready")
+    world.broker.drop_link(CLIENT)
+    for payload in payloads:
+        world.broker.deliver("in", payload)
+    await world.quiet()
+
+
+async def test_a_stop_drains_what_the_session_has_brought(_virtual: MockClock) -> None:
+    it = Gated()
+    async with running(it.actor(), config=CONFIG, transport=SilentAt) as world:
+        await comes_back(world, b"1")
+        await it.seen.until(1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.stop)
+            await world.quiet()
+            it.gate.set()
+            await world.quiet()
+            world.broker.thaw()
+
+        assert ((1,), [b"1"]) == (world.broker.acked(CLIENT), [entry.payload for entry in world.said("out")])
+        assert ["ready", "lost", "shutdown"] == [orjson.loads(entry.payload)["data"]["event"] for entry in world.said(HEALTH)]
+        ended = world.events_of(DrainEnded)[-1]
+        assert (0, 0) == (ended.unsettled, ended.unsent)
+
+
+async def test_a_stop_there_waits_no_longer_for_a_silent_broker_than_elsewhere(_virtual: MockClock) -> None:
+    it = Gated()
+    async with running(it.actor(), config=CONFIG, transport=SilentAt) as world:
+        await comes_back(world, b"1")
+        await it.seen.until(1)
+        began = trio.current_time()
+        await world.stop()
+
+        assert 5.0 <= trio.current_time() - began <= 5.0 + 3.0
+        assert [] == [entry.payload for entry in world.said("out")]
+
+
+async def test_a_stop_there_with_nothing_in_hand_is_over_at_once(_virtual: MockClock) -> None:
+    async with running(Gated().actor(), config=CONFIG, transport=lambda broker: SilentAt(broker, 1), up=False) as world:
+        await world.broker.wait_connected(CLIENT)
+        await world.quiet()
+        began = trio.current_time()
+        await world.stop()
+
+        assert trio.current_time() - began <= 1.25  # its goodbye is heard by nobody
+
+
+async def test_a_broker_that_is_silent_there_is_left_and_tried_again(_virtual: MockClock) -> None:
+    async with running(Gated().actor(), config=CONFIG, transport=SilentAt) as world:
+        began = trio.current_time()
+        await comes_back(world)
+        exited = await world.event(ChildExited, lambda event: event.path == CONNECTION, count=2)
+
+        assert PATIENCE_S <= trio.current_time() - began < PATIENCE_S + 1.0
+        assert exited.error is not None
+        assert f"the broker did not answer a SUBSCRIBE, and sent nothing else, for {PATIENCE_S:g} s" == str(leaves(exited.error)[0])
+        world.broker.thaw()
+        await world.event(LinkUp, count=2)
+
+
+@attrs.frozen(eq=False)
+class NeverAnswers:
+    """A link on which everything works, and SUBACK does not come."""
+
+    link: Link
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.link, name)
+
+    async def subscribe(self, _filters: Sequence[tuple[str, int]]) -> Sequence[int]:
+        await trio.sleep_forever()
+        raise AssertionError
+
+
+@attrs.define
+class WithoutSuback:
+    """A transport whose second connection, and every one after it, `NeverAnswers`."""
+
+    broker: MemoryBroker
+    count: int = 0
+
+    @asynccontextmanager
+    async def connect(self, settings: ConnectSettings) -> AsyncIterator[Link]:
+        async with MemoryTransport(self.broker).connect(settings) as link:
+            self.count += 1
+            yield link if self.count == 1 else cast("Link", NeverAnswers(link))
+
+
+@pytest.mark.parametrize(("pause_s", "is_lost"), [(PATIENCE_S - 0.1, False), (PATIENCE_S + 0.1, True)])
+async def test_a_broker_that_has_much_to_send_first_is_given_the_time(_virtual: MockClock, pause_s: float, is_lost: bool) -> None:
+    it = Gated()
+    it.gate.set()
+    async with running(it.actor(), config=CONFIG, transport=WithoutSuback) as world:
+        await comes_back(world, b"0")
+        for number in range(1, 4):
+            await trio.sleep(pause_s)
+            world.broker.deliver("in", b"%d" % number)
+        await world.quiet()
+
+        assert is_lost is (len(world.events_of(ChildExited, lambda event: event.path == CONNECTION)) > 1)
+
+
+async def test_what_is_handled_in_a_stop_without_a_suback_is_answered_and_acknowledged(_virtual: MockClock) -> None:
+    it = Gated()
+    async with running(it.actor(), config=CONFIG, transport=WithoutSuback) as world:
+        await comes_back(world, b"1", b"2")
+        await it.seen.until(1)
+        it.gate.set()
+        await it.seen.until(2)
+        began = trio.current_time()
+        await world.stop()
+
+        assert ((1, 2), [b"1", b"2"]) == (world.broker.acked(CLIENT), [entry.payload for entry in world.said("out")])
+        assert began == trio.current_time()
+
+
+async def test_who_asks_somebody_in_such_a_stop_gets_the_reply(_virtual: MockClock) -> None:
+    told = Seen()
+
+    @subscribe("in")
+    async def asks(event: bytes, ctx: Context) -> None:
+        told.add(event)
+        await trio.sleep(0.1)
+        told.add((await ctx.request("test.ask", {}, topic="ask", reply="answer", timeout_s=2.0)).data["to"])
+
+    async with running(asks, config=CONFIG, transport=SilentAt) as world:
+        await comes_back(world, b"1")
+        await told.until(1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.stop)
+            await world.quiet()
+            world.broker.thaw()
+            (question,) = await world.published("ask")
+            await world.deliver("answer", {"to": "me"}, envelope_id=orjson.loads(question.payload)["id"])
+
+        assert ((1,), [b"1", "me"]) == (world.broker.acked(CLIENT), told.items)
