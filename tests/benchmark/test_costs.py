@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
@@ -11,6 +14,7 @@ from bench.child import Cores, Failed
 from bench.costs import Cost, Point, as_text, growth, one
 from bench.costs_inside import dispatch, log
 from bench.costs_run import ALL, run
+from bench.costs_service import with_bytecode
 from bench.costs_setting import Setting
 from bench.relay import relay
 from bench.statistics import Spread, spread
@@ -107,6 +111,16 @@ async def test_what_restarts_keep_is_counted_in_blocks() -> None:
 
     assert not failures
     assert ["runtime: blocks kept for each restart"] == [each.name for each in costs if each.unit == "blocks"]
+
+
+async def test_a_start_finds_the_bytecode_that_an_earlier_one_left_whatever_the_environment_says(tmp_path: Path) -> None:
+    usual = attrs.evolve(setting_for([], restarts=1, messages=1), environment={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    asks = [sys.executable, "-c", "import bench.usage; print('bytecode', bench.usage.__cached__)"]
+    async with with_bytecode(usual, tmp_path / "bytecode").service("it", asks, tmp_path) as process:
+        (place,) = await process.words("bytecode")
+
+    assert Path(place).is_relative_to(tmp_path / "bytecode")
+    assert await trio.Path(place).is_file()
 
 
 def setting_for(told: list[str], *, restarts: int, messages: int) -> Setting:
