@@ -80,6 +80,7 @@ def link_tree(estate: ConnectorEstate, transport: Transport) -> SupervisorSpec:
         urgent=estate.urgent,
         state=estate.link,
         filters=estate.filters,
+        requests=estate.requests,
         health=estate.health,
         health_topic=options.status,
         drain=estate.drain,

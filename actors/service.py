@@ -195,6 +195,7 @@ def _link(config: ServiceConfig, estate: Estate, transport: Transport) -> list[C
         dead_letters=estate.letter_topic.waiting,
         state=estate.link,
         filters=estate.filters,
+        requests=estate.requests,
         health=estate.health,
         health_topic=health_topic,
         drain=estate.drain,

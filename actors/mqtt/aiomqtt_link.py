@@ -104,6 +104,11 @@ class AiomqttLink:
 
     # -- what actors call -------------------------------------------------------------------------
 
+    @property
+    def silent_s(self) -> float:
+        """See `Link.silent_s`."""
+        return privates.silent_s(self._paho)
+
     async def receive(self) -> Sequence[Inbound]:
         """See `Link.receive`. An error raised by a confirmation comes out here, as itself: it is the caller's."""
         await trio.lowlevel.checkpoint_if_cancelled()

@@ -74,6 +74,11 @@ def note_arrival(client: paho.Client) -> None:
     client._last_bytes_received = time.monotonic()  # noqa: SLF001
 
 
+def silent_s(client: paho.Client) -> float:
+    """Seconds since anything came from the broker; also since paho's last PINGREQ, which takes the answer for granted."""
+    return time.monotonic() - client._last_bytes_received  # noqa: SLF001
+
+
 def close_socket(client: paho.Client) -> None:
     """Unregister the socket from the event loop and close it, without a goodbye. Harmless the second time."""
     client._sock_close()  # noqa: SLF001

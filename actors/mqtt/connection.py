@@ -11,19 +11,25 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from collections.abc import Iterator
 
 import trio
 
+from tars.actors.contracts import DecodeError, decode_json
 from tars.supervisor import Escalate, ExitReason, ExitRequest, leaves, trap_exit
 
 from .connection_ports import Ports, refusal
 from .events import DrainEnded, LinkDown, LinkUp, Qos0Shed
 from .health import place_of_subscription
 from .outgoing import Outgoing
+from .pulse import Pulse
 from .sender import Sender
-from .transport import Link, LinkLost, LinkRefused
+from .transport import Inbound, Link, LinkLost, LinkRefused
 
 _GOODBYE_S = 1.0
+_AGAIN_S = 0.25
+"""What the broker sends again, it sends right after its CONNACK: a drain that begins there waits so long for it."""
+_LAST_LOOK_S = 0.1
 
 
 async def connection(ports: Ports, *, task_status: trio.TaskStatus[None]) -> None:
@@ -65,6 +71,7 @@ class _Session:
         self._sender = Sender(ports)
         self._order: deque[int] = deque()  # packet ids in order of arrival, for brokers that insist
         self._settled: set[int] = set()
+        self._acknowledged = Pulse()
         self._told: str | None = None  # the problems the last health message named
         self.linked = False
         self.opening = trio.CancelScope()
@@ -78,43 +85,46 @@ class _Session:
                 self._ports.table.session_lost()
                 self._sender.forgotten = self._ports.state.retained.all()
             self.linked = True
-            try:
-                pumps.start_soon(self._receive, link)
-                pumps.start_soon(self._acknowledge, link)
-                await self._open(link, pumps, request)
-                await self._serve(link, pumps, request, trio.current_time() - began)
+            pumps.start_soon(self._receive, link)
+            pumps.start_soon(self._acknowledge, link)
+            opened = await self._open(link, pumps)
+            with self._up(link, request, trio.current_time() - began) if opened else contextlib.nullcontext():
+                for mailbox in (self._ports.urgent, self._ports.dead_letters, self._ports.outbox):
+                    pumps.start_soon(self._sender.pump, link, mailbox)
+                pumps.start_soon(self._follow_filters, link)  # in a drain, too: what is in hand may ask somebody
+                await request.wait()
+                if request.reason is ExitReason.SHUTDOWN:  # a restart is no drain: its word would send the handlers home
+                    await self._wind_down(link)
                 pumps.cancel_scope.cancel()
-            finally:
-                self.linked = False
 
-    async def _open(self, link: Link, pumps: trio.Nursery, request: ExitRequest) -> None:
-        """Subscribe everything and say hello; asked to stop, do not wait for it.
-
-        No heartbeat runs yet, so a silent broker is found out here.
-        """
-        patience_s = self._ports.settings.connect_timeout_s
-        self.opening.deadline = trio.current_time() + patience_s
+    async def _open(self, link: Link, pumps: trio.Nursery) -> bool:
+        """Subscribe everything and say hello. False: asked to stop in the middle of it."""
         with self.opening:
-            await self._subscribe(link)
+            async with trio.open_nursery() as meanwhile:
+                meanwhile.start_soon(self._expect_answer, link)
+                await self._subscribe(link)
+                meanwhile.cancel_scope.cancel()
             self._hello()
             pumps.start_soon(self._tell_health)
-        if self.opening.cancelled_caught and not request.is_set():
-            raise LinkLost(f"the broker did not answer a SUBSCRIBE, and sent nothing else, for {patience_s:g} s")
-        pumps.start_soon(self._follow_filters, link)  # in a drain, too: what is in hand may ask somebody, and wants the reply
+        return not self.opening.cancelled_caught
 
-    async def _serve(self, link: Link, pumps: trio.Nursery, request: ExitRequest, took_s: float) -> None:
-        """Send what there is until asked to leave, in the orderly way if there is one."""
+    async def _expect_answer(self, link: Link) -> None:
+        """No heartbeat runs before the link is up. A broker that has much to send first is given the time."""
+        patience_s = self._ports.settings.connect_timeout_s
+        while link.silent_s < patience_s:
+            await trio.sleep(patience_s - link.silent_s)
+            await trio.sleep(_LAST_LOOK_S)  # after a loop that was blocked, what has come is read first
+        raise LinkLost(f"the broker did not answer a SUBSCRIBE, and sent nothing else, for {patience_s:g} s")
+
+    @contextlib.contextmanager
+    def _up(self, link: Link, request: ExitRequest, took_s: float) -> Iterator[None]:
         ports, up_at = self._ports, trio.current_time()
         present, count = link.limits.session_present, len(ports.filters.held)
         ports.emit(LinkUp(epoch=self._epoch, protocol=ports.settings.protocol, session_present=present, filters=count, took_s=took_s))
         ports.state.up()
         reason = "closed"
         try:
-            for mailbox in (ports.urgent, ports.dead_letters, ports.outbox):
-                pumps.start_soon(self._sender.pump, link, mailbox)
-            await request.wait()
-            if request.reason is ExitReason.SHUTDOWN:  # a restart is no drain: its word would send the handlers home
-                await self._wind_down(link)
+            yield
         finally:
             ports.state.down()
             if request.reason is None:
@@ -130,20 +140,26 @@ class _Session:
         while True:
             shed = 0
             batch, now = await link.receive(), trio.current_time()
-            self.opening.deadline = now + ports.settings.connect_timeout_s
             for message in batch:
-                if not self._intake and not ports.filters.asked(message.topic):  # what is in hand may wait for a reply
-                    continue  # never acknowledged: the broker keeps it for the next time
-                if message.qos == 0 and ports.table.qos0 >= ports.inbound_qos0:
-                    shed += 1
-                    continue
                 if message.qos and ports.acks_in_order:
                     self._order.append(message.packet_id)
                 if message.duplicate and ports.table.rejoin(message, self._epoch):
                     continue
+                if not self._intake:
+                    self._pass_on(message)
+                    continue
+                if message.qos == 0 and ports.table.qos0 >= ports.inbound_qos0:
+                    shed += 1
+                    continue
                 ports.arrivals.send_nowait(ports.table.arrive(message, self._epoch), now=now)
             if shed:
                 ports.emit(Qos0Shed(shed, ports.inbound_qos0))
+
+    def _pass_on(self, message: Inbound) -> None:
+        """In a drain: who waits for it as a reply gets it. It is never acknowledged: the broker keeps it for the next time."""
+        if len(self._ports.requests):
+            with contextlib.suppress(DecodeError):
+                self._ports.requests.resolve(message.topic, decode_json(message.payload))
 
     async def _acknowledge(self, link: Link) -> None:
         while True:
@@ -159,6 +175,7 @@ class _Session:
                     packet_id = self._order.popleft()
                     self._settled.discard(packet_id)
                     self._ack(link, packet_id)
+            self._acknowledged.beat()
             await self._ports.table.changed.wait()
 
     def _ack(self, link: Link, packet_id: int) -> None:
@@ -169,6 +186,7 @@ class _Session:
         wanted = self._ports.filters.wanted()
         if not wanted:
             return
+        self._ports.filters.ask(wanted)
         codes = await link.subscribe(wanted)
         for (topic_filter, qos), code in zip(wanted, codes, strict=True):
             event = self._ports.filters.shortfall(topic_filter, qos, code)
@@ -221,6 +239,9 @@ class _Session:
         self._intake = False
         with trio.move_on_after(ports.drain_s):
             await ports.table.wait_empty()
+        with trio.move_on_after(_AGAIN_S):  # what settled while there was no link comes again, to be acknowledged
+            while ports.table.unacknowledged and not len(ports.table):
+                await self._acknowledged.wait()
         with trio.move_on_at(max(began + ports.drain_s, trio.current_time() + _GOODBYE_S)):
             await ports.drain.give_word()
         last_at = trio.current_time() + _GOODBYE_S

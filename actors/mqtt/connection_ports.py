@@ -14,6 +14,7 @@ from .in_flight import Delivery, InFlight
 from .letters import Letters
 from .link_state import Filters, LinkState
 from .outgoing import Outgoing
+from .requests import Requests
 from .transport import ConnectSettings, LinkRefused, Transport
 
 
@@ -29,6 +30,7 @@ class Ports:
     urgent: Mailbox[Outgoing]
     state: LinkState
     filters: Filters
+    requests: Requests
     health: Health
     health_topic: HealthTopic
     drain: Drain

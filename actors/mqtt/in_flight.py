@@ -212,6 +212,11 @@ class InFlight:
                 delivery.paid = trio.Event()
             await delivery.paid.wait()
 
+    @property
+    def unacknowledged(self) -> int:
+        """How many messages of the present session the broker holds for us, settled or not."""
+        return len(self._unacknowledged)
+
     def take_acks(self) -> list[tuple[int, int]]:
         """The (epoch, packet id) pairs to acknowledge, in order of settlement; each is given out once."""
         acks, self._acks = self._acks, []

@@ -13,7 +13,7 @@ from .events import SubscriptionRefused, SubscriptionWeakened
 from .own_retained import OwnRetained
 from .proven import Proven
 from .pulse import Pulse
-from .topics import matches, validate_filter
+from .topics import validate_filter
 from .transport import FAILURE
 
 IDLE_REPLIES: Final = 16
@@ -68,7 +68,9 @@ class Filters:
     refused: dict[str, int] = attrs.field(factory=dict, init=False)  # at the broker's last answer: filter -> reason code
     changed: Pulse = attrs.field(factory=Pulse, init=False)
     _asking: Counter[str] = attrs.field(factory=Counter, init=False)  # requests under way, by their reply filter
-    _kept: dict[str, None] = attrs.field(factory=dict, init=False)  # held on an earlier connection: the session may have them still
+    _kept: dict[str, None] = attrs.field(
+        factory=dict, init=False
+    )  # asked for, on this connection or an earlier one: the session may have them
 
     def want(self, static: Mapping[str, int], renewed: Collection[str] = (), listeners: Mapping[str, str] | None = None) -> None:
         """The actors subscribe these from now on. The `renewed` are asked for again: someone new wants what is retained there.
@@ -101,6 +103,10 @@ class Filters:
         """Every (filter, QoS) the connection must hold and does not. One held at another QoS is asked for again."""
         everything = [*self.static.items(), *((reply, 0) for reply in self.replies if reply not in self.static)]
         return [(topic_filter, qos) for topic_filter, qos in everything if self.held.get(topic_filter) != qos]
+
+    def ask(self, filters: list[tuple[str, int]]) -> None:
+        """The broker is about to be asked for these: it may have them, whatever becomes of its answer."""
+        self._kept.update(dict.fromkeys(topic_filter for topic_filter, _ in filters))
 
     def confirm(self, filters: list[tuple[str, int]], codes: Sequence[int]) -> None:
         """The broker has answered for these, with these reason codes."""
@@ -147,10 +153,6 @@ class Filters:
             for reply in idle[:-IDLE_REPLIES]:
                 del self.replies[reply]
                 self.changed.beat()
-
-    def asked(self, topic: str) -> bool:
-        """Does somebody wait for a reply on `topic`?"""
-        return any(matches(topic_filter, topic) for topic_filter in self._asking)
 
     async def holding(self, topic_filter: str) -> None:
         """Return when the present connection holds `topic_filter`."""

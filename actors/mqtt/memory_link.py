@@ -73,8 +73,14 @@ class MemoryLink:
         self._unconfirmed: dict[int, OnConfirmed | None] = {}
         self._pubacks: list[tuple[int, int]] = []
         self._answers: dict[int, _Answer] = {}
+        self._heard_at = trio.current_time()
 
     # -- what actors call -------------------------------------------------------------------------
+
+    @property
+    def silent_s(self) -> float:
+        """See `Link.silent_s`."""
+        return trio.current_time() - self._heard_at
 
     async def receive(self) -> Sequence[Inbound]:
         """See `Link.receive`."""
@@ -132,17 +138,20 @@ class MemoryLink:
 
     def hear_connack(self, limits: ServerLimits) -> None:
         """The connection stands."""
+        self._heard_at = trio.current_time()
         self.limits = limits
         self.answered.set()
 
     def hear_publish(self, packet: Inbound) -> None:
         """A PUBLISH has arrived."""
+        self._heard_at = trio.current_time()
         if self.end is None:
             self._inbox.append(packet)
             self._arrived.set()
 
     def hear_puback(self, packet_id: int, code: int) -> None:
         """The broker has the message, or will not have it (`code` >= 0x80)."""
+        self._heard_at = trio.current_time()
         if self.end is None:
             if not self._pubacks:
                 self._loop.run_sync_soon(self._confirm)
@@ -150,6 +159,7 @@ class MemoryLink:
 
     def hear_answer(self, packet_id: int, codes: tuple[int, ...] = ()) -> None:
         """SUBACK or UNSUBACK."""
+        self._heard_at = trio.current_time()
         answer = self._answers.get(packet_id)
         if self.end is None and answer is not None:
             answer.codes = codes

@@ -137,6 +137,11 @@ class Link(Protocol):
         """What the broker granted at CONNECT."""
         ...
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the broker sent anything, were it a part of a packet."""
+        ...
+
     async def receive(self) -> Sequence[Inbound]:
         """Everything that has arrived since the last call, at least one, in order of arrival.
 

@@ -70,6 +70,10 @@ class _RecordedLink:
     def limits(self) -> ServerLimits:
         return self._link.limits
 
+    @property
+    def silent_s(self) -> float:
+        return self._link.silent_s
+
     async def receive(self) -> Sequence[Inbound]:
         while True:
             messages = await self._link.receive()

@@ -267,3 +267,24 @@ async def test_a_broker_that_sends_messages_is_alive_though_its_answer_to_the_pi
                 heard += len(await link.receive())
 
     assert pings.is_set()
+
+
+async def test_a_broker_in_the_middle_of_a_large_packet_is_not_silent(nursery: trio.Nursery, transport: AiomqttTransport) -> None:
+    said = trio.Event()
+
+    async def slowly(stream: trio.SocketStream) -> None:
+        await stream.send_all(WELCOME_5 + b"\x32\x7f\x00\x02in\x00\x01\x00")
+        for _ in range(20):
+            await trio.sleep(0.02)
+            await stream.send_all(b"x")
+        said.set()  # and never the rest of it
+        async for _ in stream:
+            pass
+
+    port = await serve(nursery, slowly)
+    with trio.fail_after(SOON_S):
+        async with transport.connect(settings(port)) as link:
+            began_at = trio.current_time()
+            await said.wait()
+
+            assert link.silent_s < trio.current_time() - began_at - 0.2

@@ -28,6 +28,7 @@ class Flood:
 
     limits: ServerLimits = attrs.field(factory=lambda: ServerLimits(session_present=False))
     acked: int = 0
+    silent_s: float = 0.0
     _gate: trio.MemorySendChannel[Sequence[Inbound]] = attrs.field(init=False)
     _arrivals: trio.MemoryReceiveChannel[Sequence[Inbound]] = attrs.field(init=False)
 

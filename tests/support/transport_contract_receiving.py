@@ -20,6 +20,21 @@ from tars.actors.mqtt.transport import ConnectSettings, Inbound, Transport
 class ReceivingContract(ContractFixtures):
     """See the module."""
 
+    async def test_a_broker_is_silent_since_the_last_thing_it_said(
+        self, transport: Transport, broker: ContractBroker, settings: ConnectSettings
+    ) -> None:
+        async with transport.connect(settings) as link:
+            await link.subscribe([("a", 1)])
+            with trio.move_on_after(0.05):
+                await link.receive()
+            silent_s = link.silent_s
+            asked_at = trio.current_time()
+            await broker.publish("a", b"x")
+            await receive_all(link, 1)
+
+            assert 0.04 <= silent_s
+            assert link.silent_s <= trio.current_time() - asked_at
+
     # -- sessions ---------------------------------------------------------------------------------
 
     async def test_the_first_connect_finds_no_session_and_the_second_does(self, transport: Transport, settings: ConnectSettings) -> None:

@@ -255,8 +255,11 @@ async def test_the_link_is_not_up_before_every_subscription_is_answered(_virtual
         await world.quiet()
 
         assert ([], False, 0) == (world.events_of(LinkUp), world.estate.link.is_up, len(world.estate.urgent))
+        await trio.sleep(2)
         world.broker.thaw()
         await world.up()
+
+        assert 2 == pytest.approx(world.events_of(LinkUp)[0].took_s)
 
         assert (await world.health("ready"))["ok"]
 

@@ -5,6 +5,7 @@ What is handled then is drained by a stop as ever, and a broker that falls silen
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -17,13 +18,14 @@ from trio.testing import MockClock
 
 from support.service import CLIENT, HEALTH, Seen, World, running
 from tars.actors import Context, subscribe
-from tars.actors.mqtt.events import DrainEnded, LinkUp
+from tars.actors.mqtt.events import DrainEnded, LinkDown, LinkUp
 from tars.actors.mqtt.memory import MemoryBroker, MemoryTransport
-from tars.actors.mqtt.transport import ConnectSettings, Link
+from tars.actors.mqtt.transport import ConnectSettings, Inbound, Link
 from tars.supervisor import ChildExited, leaves
 
 PATIENCE_S = 3.0
-CONFIG = {"mqtt": {"connect_timeout_s": PATIENCE_S}, "service": {"drain_s": 5.0}}
+LATE_S = 0.1
+CONFIG: dict[str, dict[str, Any]] = {"mqtt": {"connect_timeout_s": PATIENCE_S}, "service": {"drain_s": 5.0}}
 CONNECTION = "root/service/link/connection"
 
 
@@ -67,6 +69,7 @@ async def comes_back(world: World, *payloads: bytes) -> None:
     world.broker.drop_link(CLIENT)
     for payload in payloads:
         world.broker.deliver("in", payload)
+    await world.broker.wait_connected(CLIENT)
     await world.quiet()
 
 
@@ -117,6 +120,7 @@ async def test_a_broker_that_is_silent_there_is_left_and_tried_again(_virtual: M
         exited = await world.event(ChildExited, lambda event: event.path == CONNECTION, count=2)
 
         assert PATIENCE_S <= trio.current_time() - began < PATIENCE_S + 1.0
+        assert [1] == [each.epoch for each in world.events_of(LinkUp)]
         assert exited.error is not None
         assert f"the broker did not answer a SUBSCRIBE, and sent nothing else, for {PATIENCE_S:g} s" == str(leaves(exited.error)[0])
         world.broker.thaw()
@@ -139,16 +143,17 @@ class NeverAnswers:
 
 @attrs.define
 class WithoutSuback:
-    """A transport whose second connection, and every one after it, `NeverAnswers`."""
+    """A transport whose connections from the second on, up to `last`, are `NeverAnswers`."""
 
     broker: MemoryBroker
+    last: float = math.inf
     count: int = 0
 
     @asynccontextmanager
     async def connect(self, settings: ConnectSettings) -> AsyncIterator[Link]:
         async with MemoryTransport(self.broker).connect(settings) as link:
             self.count += 1
-            yield link if self.count == 1 else cast("Link", NeverAnswers(link))
+            yield cast("Link", NeverAnswers(link)) if 2 <= self.count <= self.last else link
 
 
 @pytest.mark.parametrize(("pause_s", "is_lost"), [(PATIENCE_S - 0.1, False), (PATIENCE_S + 0.1, True)])
@@ -199,3 +204,147 @@ async def test_who_asks_somebody_in_such_a_stop_gets_the_reply(_virtual: MockClo
             await world.deliver("answer", {"to": "me"}, envelope_id=orjson.loads(question.payload)["id"])
 
         assert ((1,), [b"1", "me"]) == (world.broker.acked(CLIENT), told.items)
+
+
+# -- what comes again -------------------------------------------------------------------------------
+
+
+@attrs.frozen(eq=False)
+class Late:
+    """A link on which everything that the broker sends takes its time."""
+
+    link: Link
+    late_s: float
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.link, name)
+
+    async def receive(self) -> Sequence[Inbound]:
+        await trio.sleep(self.late_s)
+        return await self.link.receive()
+
+
+@attrs.define
+class LateAgain:
+    """A transport whose second connection is `Late`, and gets no SUBACK if it is `mute`."""
+
+    broker: MemoryBroker
+    mute: bool
+    late_s: float = LATE_S
+    count: int = 0
+
+    @asynccontextmanager
+    async def connect(self, settings: ConnectSettings) -> AsyncIterator[Link]:
+        async with MemoryTransport(self.broker).connect(settings) as link:
+            self.count += 1
+            late = Late(cast("Link", NeverAnswers(link)) if self.mute else link, self.late_s)
+            yield link if self.count == 1 else cast("Link", late)
+
+
+@pytest.mark.parametrize("mute", [True, False])
+@pytest.mark.parametrize("finished", ["without a link", "in the drain"])
+async def test_what_is_in_hand_and_comes_again_in_the_drain_is_acknowledged(_virtual: MockClock, mute: bool, finished: str) -> None:
+    it = Gated()
+    async with running(it.actor(), config=CONFIG, transport=lambda broker: LateAgain(broker, mute)) as world:
+        world.broker.deliver("in", b"1")
+        await it.seen.until(1)
+        world.broker.drop_link(CLIENT)
+        await world.quiet()
+        if finished == "without a link":
+            it.gate.set()
+        await world.broker.wait_connected(CLIENT)
+        await world.quiet()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.stop)
+            await trio.sleep(LATE_S * 1.1)
+            it.gate.set()
+
+        assert ([b"1"], [b"1"], []) == (it.seen.items, [entry.payload for entry in world.said("out")], world.unacked)
+        assert (1 if mute else 2) == len(world.events_of(LinkUp)) == len(world.events_of(LinkDown))
+
+
+async def test_what_never_comes_again_is_waited_for_a_moment_only(_virtual: MockClock) -> None:
+    it = Gated()
+    async with running(it.actor(), config=CONFIG, transport=lambda broker: LateAgain(broker, mute=False, late_s=1000.0)) as world:
+        world.broker.deliver("in", b"1")
+        await it.seen.until(1)
+        world.broker.drop_link(CLIENT)
+        it.gate.set()
+        await world.event(LinkUp, count=2)
+        began = trio.current_time()
+        await world.stop()
+
+        assert 0.25 == pytest.approx(trio.current_time() - began)
+        assert (["in"], [b"1"]) == (world.unacked, [entry.payload for entry in world.said("out")])
+
+
+async def test_a_link_that_restarts_there_was_never_up(_virtual: MockClock) -> None:
+    it = Gated()
+    async with running(it.actor(), config=CONFIG, transport=lambda broker: WithoutSuback(broker, last=2)) as world:
+        await comes_back(world, b"1")
+        await it.seen.until(1)
+        it.gate.set()
+        await world.reload(it.actor(), config={**CONFIG, "service": {"drain_s": 4.0}})
+        await world.up()
+        await world.settled()
+
+        assert ((1,), [b"1"]) == (world.broker.acked(CLIENT), [entry.payload for entry in world.said("out")])
+        assert [1, 3] == [each.epoch for each in world.events_of(LinkUp)]
+        assert [1] == [each.epoch for each in world.events_of(LinkDown)]
+
+
+async def test_a_service_that_is_unwell_does_not_say_it_is_ready_in_such_a_stop(_virtual: MockClock) -> None:
+    async with running(Gated().actor(), config=CONFIG, transport=SilentAt) as world:
+        await comes_back(world)
+        world.estate.health.report("here", "it hurts")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.stop)
+            await world.quiet()
+            world.broker.thaw()
+
+        assert ["ready", "lost", "shutdown"] == [orjson.loads(entry.payload)["data"]["event"] for entry in world.said(HEALTH)]
+
+
+@attrs.frozen(eq=False)
+class LosesSuback:
+    """A link whose broker takes the SUBSCRIBE, and whose SUBACK does not come."""
+
+    link: Link
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.link, name)
+
+    async def subscribe(self, filters: Sequence[tuple[str, int]]) -> Sequence[int]:
+        await self.link.subscribe(filters)
+        await trio.sleep_forever()
+        raise AssertionError
+
+
+@attrs.define
+class LosesFirstSuback:
+    """A transport whose first connection `LosesSuback`."""
+
+    broker: MemoryBroker
+    count: int = 0
+
+    @asynccontextmanager
+    async def connect(self, settings: ConnectSettings) -> AsyncIterator[Link]:
+        async with MemoryTransport(self.broker).connect(settings) as link:
+            self.count += 1
+            yield cast("Link", LosesSuback(link)) if self.count == 1 else link
+
+
+async def test_what_an_opening_that_failed_may_have_subscribed_is_unsubscribed_when_nobody_wants_it(_virtual: MockClock) -> None:
+    @subscribe("gone")
+    async def goes(_event: bytes) -> None: ...
+
+    @subscribe("here")
+    async def stays(_event: bytes) -> None: ...
+
+    async with running(goes, stays, config=CONFIG, transport=LosesFirstSuback, up=False) as world:
+        await world.broker.wait_subscribed("gone", CLIENT)
+        await world.reload(stays, config=CONFIG)
+        await world.up()
+        await world.quiet()
+
+        assert ["here"] == list(world.broker.sessions[CLIENT].subscriptions)

@@ -295,3 +295,14 @@ async def test_requests_on_one_filter_at_once_share_it_until_the_last_is_over() 
                 pass
 
         assert "answer" in filters.replies
+
+
+def test_what_was_asked_for_and_never_answered_is_given_up_when_nobody_wants_it() -> None:
+    filters = Filters({"a": 1})
+    filters.ask(filters.wanted())
+    filters.forget()  # the connection ended before the answer
+    filters.want({})
+
+    assert ["a"] == filters.give_up()
+    filters.drop(["a"])
+    assert [] == filters.give_up()
