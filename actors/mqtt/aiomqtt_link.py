@@ -107,7 +107,7 @@ class AiomqttLink:
     @property
     def silent_s(self) -> float:
         """See `Link.silent_s`."""
-        return privates.silent_s(self._paho)
+        return self._traffic.silent_s
 
     async def receive(self) -> Sequence[Inbound]:
         """See `Link.receive`. An error raised by a confirmation comes out here, as itself: it is the caller's."""
@@ -156,10 +156,11 @@ class AiomqttLink:
         except NotConnected:
             raise self._lost().error() from None
 
-    def ack(self, packet_id: int) -> None:
+    def ack(self, packet_id: int) -> bool:
         """See `Link.ack`."""
         if self.end is None:
             self._traffic.ack(packet_id)
+        return self.end is None
 
     def burst(self) -> _Burst:
         """See `Link.burst`. Without it the write waits for a turn of the loop: two task switches, 15 µs."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -69,14 +68,17 @@ def number_packets(client: paho.Client, next_id: Callable[[], int]) -> None:
     client._mid_generate = next_id  # type: ignore[method-assign]  # noqa: SLF001
 
 
-def note_arrival(client: paho.Client) -> None:
-    """Something has come from the broker that `client` may not see: a broker that talks is alive, though its PINGRESP be late."""
-    client._last_bytes_received = time.monotonic()  # noqa: SLF001
+def note_arrival(client: paho.Client, at: float) -> None:
+    """Something has come from the broker that `client` may not see: a broker that talks is alive, though its PINGRESP be late.
+
+    `at` is `time.monotonic()`, as paho counts.
+    """
+    client._last_bytes_received = at  # noqa: SLF001
 
 
-def silent_s(client: paho.Client) -> float:
-    """Seconds since anything came from the broker; also since paho's last PINGREQ, which takes the answer for granted."""
-    return time.monotonic() - client._last_bytes_received  # noqa: SLF001
+def last_arrival(client: paho.Client) -> float:
+    """When anything came from the broker (`time.monotonic()`), or when paho last asked it for a PINGRESP: it takes that for granted."""
+    return client._last_bytes_received  # noqa: SLF001
 
 
 def close_socket(client: paho.Client) -> None:

@@ -5,6 +5,7 @@ Law: both ways do the same, as the contract suite shows; the second is the first
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -19,6 +20,7 @@ from .aiomqtt_socket import BufferedSocket
 from .transport import Inbound, OnConfirmed, Outbound
 
 _PACKET_IDS: Final = 65_535
+_PINGRESP: Final = b"\xd0\x00"
 
 
 class NotConnected(Exception):
@@ -66,6 +68,11 @@ class Traffic:
         """Has something not gone to the socket yet?"""
         return self._paho.want_write()
 
+    @property
+    def silent_s(self) -> float:
+        """See `Link.silent_s`. paho's pings hide the silence, and so do their answers."""
+        return time.monotonic() - privates.last_arrival(self._paho)
+
     def end(self) -> None:
         """No confirmation is called from now on."""
         self._confirmations.clear()
@@ -111,6 +118,7 @@ class ShortTraffic(Traffic):
         self._wants_write = wants_write
         self._is_5 = client.protocol == paho.MQTTv5
         self._last_id = 0
+        self._heard_at = time.monotonic()
         self._sieve = Sieve(self._is_5, deliver, self._confirm)
         sock.sift = self._sift
         privates.number_packets(client, self._next_id)
@@ -135,8 +143,16 @@ class ShortTraffic(Traffic):
         """See `Traffic`."""
         return self._sock.queued_bytes > 0 or super().waits
 
+    @property
+    def silent_s(self) -> float:
+        """See `Link.silent_s`."""
+        return time.monotonic() - self._heard_at
+
     def _sift(self, data: bytes) -> bytes:
-        privates.note_arrival(self._paho)
+        now = time.monotonic()
+        privates.note_arrival(self._paho, now)
+        if data != _PINGRESP:
+            self._heard_at = now
         return self._sieve.sift(data)
 
     def _send(self, packet: bytes) -> None:

@@ -28,7 +28,7 @@ from .transport import Inbound, Link, LinkLost, LinkRefused
 
 _GOODBYE_S = 1.0
 _AGAIN_S = 0.25
-"""What the broker sends again, it sends right after its CONNACK: a drain that begins there waits so long for it."""
+"""What the broker sends again, it sends right after its CONNACK, in one go: a drain that begins there waits so long for the next of it."""
 _LAST_LOOK_S = 0.1
 
 
@@ -179,8 +179,8 @@ class _Session:
             await self._ports.table.changed.wait()
 
     def _ack(self, link: Link, packet_id: int) -> None:
-        link.ack(packet_id)
-        self._ports.table.acknowledged(packet_id)
+        if link.ack(packet_id):
+            self._ports.table.acknowledged(packet_id)
 
     async def _subscribe(self, link: Link) -> None:
         wanted = self._ports.filters.wanted()
@@ -239,9 +239,10 @@ class _Session:
         self._intake = False
         with trio.move_on_after(ports.drain_s):
             await ports.table.wait_empty()
-        with trio.move_on_after(_AGAIN_S):  # what settled while there was no link comes again, to be acknowledged
+        with trio.move_on_after(_AGAIN_S) as pause:  # what settled while there was no link comes again, to be acknowledged
             while ports.table.unacknowledged and not len(ports.table):
                 await self._acknowledged.wait()
+                pause.deadline = min(trio.current_time() + _AGAIN_S, began + ports.drain_s)
         with trio.move_on_at(max(began + ports.drain_s, trio.current_time() + _GOODBYE_S)):
             await ports.drain.give_word()
         last_at = trio.current_time() + _GOODBYE_S

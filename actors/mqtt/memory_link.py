@@ -120,10 +120,12 @@ class MemoryLink:
             self._unconfirmed[packet_id] = on_confirmed
         self._server.take_publish(self, message, packet_id)
 
-    def ack(self, packet_id: int) -> None:
+    def ack(self, packet_id: int) -> bool:
         """See `Link.ack`."""
-        if self.end is None:
-            self._server.take_ack(self, packet_id)
+        if self.end is not None:
+            return False
+        self._server.take_ack(self, packet_id)
+        return True
 
     def burst(self) -> AbstractContextManager[None]:
         """See `Link.burst`: there is no buffer between the two ends."""

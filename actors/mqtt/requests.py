@@ -51,6 +51,7 @@ class Requests:
         pending = self._pending.get(request_id) if isinstance(request_id, str) else None  # it may be anything, a list too
         if pending is None or not matches(pending.topic_filter, topic):
             return False
-        pending.reply = document
-        pending.answered.set()
+        if not pending.answered.is_set():  # the first counts
+            pending.reply = document
+            pending.answered.set()
         return True

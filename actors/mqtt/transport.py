@@ -139,7 +139,7 @@ class Link(Protocol):
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the broker sent anything, were it a part of a packet."""
+        """Seconds since the broker sent anything, were it a part of a packet; the answer to a ping says nothing."""
         ...
 
     async def receive(self) -> Sequence[Inbound]:
@@ -165,8 +165,8 @@ class Link(Protocol):
         """
         ...
 
-    def ack(self, packet_id: int) -> None:
-        """PUBACK. Ignored when the connection is over: the broker will redeliver."""
+    def ack(self, packet_id: int) -> bool:
+        """PUBACK. False, and nothing happens, when the connection is over: the broker will redeliver."""
         ...
 
     def burst(self) -> AbstractContextManager[None]:

@@ -112,9 +112,9 @@ class _RecordedLink:
 
         self._link.publish(message, confirmed)
 
-    def ack(self, packet_id: int) -> None:
+    def ack(self, packet_id: int) -> bool:
         self._recorder.unacked.pop(packet_id, None)
-        self._link.ack(packet_id)
+        return self._link.ack(packet_id)
 
     def burst(self) -> AbstractContextManager[None]:
         return self._link.burst()

@@ -288,3 +288,24 @@ async def test_a_broker_in_the_middle_of_a_large_packet_is_not_silent(nursery: t
             await said.wait()
 
             assert link.silent_s < trio.current_time() - began_at - 0.2
+
+
+async def test_a_broker_that_answers_pings_and_says_nothing_else_is_silent(nursery: trio.Nursery) -> None:
+    pinged = trio.Event()
+
+    async def answers_pings(stream: trio.SocketStream) -> None:
+        await stream.send_all(WELCOME_5)
+        async for packet in stream:
+            if packet == b"\xc0\x00":
+                await stream.send_all(b"\xd0\x00")
+                pinged.set()
+
+    port = await serve(nursery, answers_pings)
+    with trio.fail_after(SOON_S):
+        async with AiomqttTransport().connect(attrs.evolve(settings(port), keepalive_s=1)) as link:
+            began_at = trio.current_time()
+            await pinged.wait()
+            with trio.move_on_after(0.1):  # the answer is on its way
+                await link.receive()
+
+            assert 0.9 < trio.current_time() - began_at <= link.silent_s

@@ -56,8 +56,9 @@ class Flood:
         if on_confirmed is not None:
             on_confirmed(0)
 
-    def ack(self, _packet_id: int) -> None:
+    def ack(self, _packet_id: int) -> bool:
         self.acked += 1
+        return True
 
     def burst(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -50,7 +50,7 @@ class EndingContract(ContractFixtures):
                 await link.receive()
             with pytest.raises(LinkLost), trio.fail_after(SOON_S):
                 await OPERATIONS[operation](link)
-            link.ack(1)
+            assert not link.ack(1)
 
     async def test_who_waits_for_an_answer_is_told_that_the_broker_died(
         self, transport: Transport, broker: ContractBroker, settings: ConnectSettings
@@ -102,7 +102,7 @@ class EndingContract(ContractFixtures):
             link.publish(Outbound("a", b"x"))
         with pytest.raises(LinkLost):
             await link.receive()
-        link.ack(1)
+        assert not link.ack(1)
 
     async def test_the_will_is_published_when_the_connection_breaks(
         self, transport: Transport, broker: ContractBroker, settings: ConnectSettings

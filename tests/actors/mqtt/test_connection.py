@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -231,6 +232,47 @@ async def test_the_service_stops_while_an_attempt_to_connect_hangs(_virtual: Moc
         await world.stop()
 
         assert began == trio.current_time()
+
+
+@attrs.frozen(eq=False)
+class Ended:
+    """A link that ends just before something is acknowledged on it, which nobody has noticed yet."""
+
+    link: Link
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.link, name)
+
+    def ack(self, _packet_id: int) -> bool:
+        return False
+
+
+@attrs.define
+class EndsBeforeAcks:
+    """A transport whose first connection is `Ended`."""
+
+    broker: MemoryBroker
+    count: int = 0
+
+    @asynccontextmanager
+    async def connect(self, settings: ConnectSettings) -> AsyncIterator[Link]:
+        async with MemoryTransport(self.broker).connect(settings) as link:
+            self.count += 1
+            yield cast("Link", Ended(link)) if self.count == 1 else link
+
+
+async def test_what_could_not_be_acknowledged_any_more_is_known_when_it_comes_again(_virtual: MockClock) -> None:
+    it = Gates()
+    it.gates["one"].set()
+    async with running(*it.actors(), transport=EndsBeforeAcks) as world:
+        world.broker.deliver("one", b"raw: nothing in it tells it from another")
+        await it.seen.until(1)
+        await world.quiet()
+        world.broker.drop_link(CLIENT)
+        await world.event(LinkUp, count=2)
+        await world.acked(1)
+
+        assert ["one"] == it.seen.items
 
 
 # -- ready only when subscribed -------------------------------------------------------------------

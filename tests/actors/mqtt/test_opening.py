@@ -211,17 +211,20 @@ async def test_who_asks_somebody_in_such_a_stop_gets_the_reply(_virtual: MockClo
 
 @attrs.frozen(eq=False)
 class Late:
-    """A link on which everything that the broker sends takes its time."""
+    """A link on which each message that the broker sends takes its time."""
 
     link: Link
     late_s: float
+    rest: list[Inbound] = attrs.field(factory=list)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.link, name)
 
     async def receive(self) -> Sequence[Inbound]:
         await trio.sleep(self.late_s)
-        return await self.link.receive()
+        if not self.rest:
+            self.rest.extend(await self.link.receive())
+        return [self.rest.pop(0)]
 
 
 @attrs.define
@@ -261,6 +264,24 @@ async def test_what_is_in_hand_and_comes_again_in_the_drain_is_acknowledged(_vir
 
         assert ([b"1"], [b"1"], []) == (it.seen.items, [entry.payload for entry in world.said("out")], world.unacked)
         assert (1 if mute else 2) == len(world.events_of(LinkUp)) == len(world.events_of(LinkDown))
+
+
+async def test_what_comes_again_bit_by_bit_is_waited_for_within_drain_s(_virtual: MockClock) -> None:
+    it = Gated()
+    async with running(it.actor(), config=CONFIG, transport=lambda broker: LateAgain(broker, mute=False, late_s=0.2)) as world:
+        for number in range(40):
+            world.broker.deliver("in", b"%d" % number)
+        await it.seen.until(1)
+        world.broker.kill()
+        it.gate.set()
+        await it.seen.until(40)
+        world.broker.restart()
+        await world.event(LinkUp, count=2)
+        began = trio.current_time()
+        await world.stop()
+
+        assert 5.0 <= trio.current_time() - began <= 5.5
+        assert 20 <= len(world.broker.acked(CLIENT)) <= 28
 
 
 async def test_what_never_comes_again_is_waited_for_a_moment_only(_virtual: MockClock) -> None:

@@ -16,6 +16,7 @@ from tars.actors.mqtt.dead_letter import Why
 from tars.actors.mqtt.events import HandlerFailed, LinkUp, MessageUnmatched
 from tars.actors.mqtt.link_state import IDLE_REPLIES, Filters
 from tars.actors.mqtt.memory_watch import Published
+from tars.actors.mqtt.requests import Requests
 from tars.supervisor import ChildExited
 
 
@@ -306,3 +307,11 @@ def test_what_was_asked_for_and_never_answered_is_given_up_when_nobody_wants_it(
     assert ["a"] == filters.give_up()
     filters.drop(["a"])
     assert [] == filters.give_up()
+
+
+def test_a_reply_that_comes_twice_counts_once() -> None:
+    requests = Requests()
+    with requests.open("q1", "answer/+") as pending:
+        told = [requests.resolve("answer/1", {"id": "q1", "data": number}) for number in (1, 2)]
+
+    assert ([True, True], {"id": "q1", "data": 1}) == (told, pending.reply)
