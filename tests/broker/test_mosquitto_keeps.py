@@ -15,7 +15,7 @@ import pytest
 from support.broker import Mosquitto
 from support.peer import Peer
 from support.process import HEALTH, config, echo_actor, gated, service
-from support.transport_contract_base import confirmed, receive_all
+from support.transport_contract import confirmed, receive_all
 from support.verifier import journal
 from support.verifier_client import outside
 from tars.actors.mqtt.aiomqtt_transport import AiomqttTransport

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import pytest
 
-# The parts hold the asserts; pytest rewrites them only where it is told to, before they are imported.
+# The parts hold the asserts; pytest rewrites them only where it is told to, before they are imported: everybody imports them from here.
 PARTS = ("base", "receiving", "publishing", "ending", "attempts")
 pytest.register_assert_rewrite(*(f"support.transport_contract_{part}" for part in PARTS))
 
 from support.transport_contract_attempts import AttemptsContract  # noqa: E402
-from support.transport_contract_base import ContractBroker  # noqa: E402
+from support.transport_contract_base import ContractBroker, confirmed, receive_all  # noqa: E402
 from support.transport_contract_ending import EndingContract  # noqa: E402
 from support.transport_contract_publishing import PublishingContract  # noqa: E402
 from support.transport_contract_receiving import ReceivingContract  # noqa: E402
 
-__all__ = ["ContractBroker", "TransportContract"]
+__all__ = ["ContractBroker", "TransportContract", "confirmed", "receive_all"]
 
 
 class TransportContract(ReceivingContract, PublishingContract, EndingContract, AttemptsContract):
