@@ -74,6 +74,7 @@ def among(names: Iterable[str]) -> Callable[[list[str] | None], list[str] | None
 @app.callback(no_args_is_help=True, help=__doc__)
 def main() -> None:
     """Have SIGTERM, as `timeout` and CI send it, end what was started, too: services and brokers live on without us."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell without job control has its background jobs ignore it
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 

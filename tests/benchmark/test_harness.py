@@ -124,8 +124,10 @@ trio.run(measure)
 """
 
 
-async def test_a_benchmark_that_is_told_to_end_takes_along_what_it_started() -> None:
-    async with child("it", [sys.executable, "-c", MEASURING], core=None, folder=ROOT, environment=ENVIRONMENT) as it:
+@pytest.mark.parametrize("shell", ["", "trap '' INT;"], ids=["as usual", "SIGINT ignored, as for a background job"])
+async def test_a_benchmark_that_is_told_to_end_takes_along_what_it_started(shell: str) -> None:
+    command = ["sh", "-c", f'{shell} exec "$@"', "sh", sys.executable, "-c", MEASURING]
+    async with child("it", command, core=None, folder=ROOT, environment=ENVIRONMENT) as it:
         (started,) = await it.words("measuring")
         it.process.terminate()
         with trio.fail_after(PATIENCE_S):
