@@ -12,7 +12,10 @@ import pytest
 import trio
 
 PATIENCE_S = 20.0
-LOGS = (sys.executable, "-c", "from tars.supervisor.cli import main; main()", "logs")
+MAIN = "from tars.supervisor.cli import main; main()"
+LOGS = (sys.executable, "-c", MAIN, "logs")
+HEARS_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+"""These tests may run as a background job of a shell without job control, which has its children ignore SIGINT."""
 
 
 def lines(*events: str) -> bytes:
@@ -31,7 +34,8 @@ async def test_a_dash_is_the_standard_input(asked: tuple[str, ...]) -> None:
 async def test_what_comes_is_followed_across_a_rotation_until_ctrl_c(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     path.write_bytes(lines("first") + b'{"event":')
-    process = await trio.lowlevel.open_process([*LOGS, str(path), "--follow", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = [sys.executable, "-c", f"{HEARS_CTRL_C}; {MAIN}", "logs", str(path), "--follow", "--json"]
+    process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     try:
