@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, cast
 
-import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
+from support.links import Around, links, silent_at
 from support.service import CLIENT, HEALTH, Seen, World, running
 from tars.actors import Actor, Context, Escalate, subscribe
 from tars.actors.mqtt.events import DrainEnded, LinkDown, LinkUp, Qos0Shed, SubscriptionRefused
 from tars.actors.mqtt.memory import MemoryBroker, MemoryTransport
-from tars.actors.mqtt.transport import ConnectSettings, Link, LinkLost, LinkRefused
+from tars.actors.mqtt.transport import LinkLost, LinkRefused
 from tars.actors.testing import connect_settings
 from tars.supervisor import ChildExited, ExitKind, IntensityExceeded, RestartScheduled
 
@@ -234,37 +231,17 @@ async def test_the_service_stops_while_an_attempt_to_connect_hangs(_virtual: Moc
         assert began == trio.current_time()
 
 
-@attrs.frozen(eq=False)
-class Ended:
+class Ended(Around):
     """A link that ends just before something is acknowledged on it, which nobody has noticed yet."""
-
-    link: Link
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.link, name)
 
     def ack(self, _packet_id: int) -> bool:
         return False
 
 
-@attrs.define
-class EndsBeforeAcks:
-    """A transport whose first connection is `Ended`."""
-
-    broker: MemoryBroker
-    count: int = 0
-
-    @asynccontextmanager
-    async def connect(self, settings: ConnectSettings) -> AsyncIterator[Link]:
-        async with MemoryTransport(self.broker).connect(settings) as link:
-            self.count += 1
-            yield cast("Link", Ended(link)) if self.count == 1 else link
-
-
 async def test_what_could_not_be_acknowledged_any_more_is_known_when_it_comes_again(_virtual: MockClock) -> None:
     it = Gates()
     it.gates["one"].set()
-    async with running(*it.actors(), transport=EndsBeforeAcks) as world:
+    async with running(*it.actors(), transport=links(lambda number, link: Ended(link) if number == 1 else link)) as world:
         world.broker.deliver("one", b"raw: nothing in it tells it from another")
         await it.seen.until(1)
         await world.quiet()
@@ -278,21 +255,8 @@ async def test_what_could_not_be_acknowledged_any_more_is_known_when_it_comes_ag
 # -- ready only when subscribed -------------------------------------------------------------------
 
 
-@attrs.frozen
-class SilentAfterConnect:
-    """A transport whose broker falls silent right after the CONNACK."""
-
-    broker: MemoryBroker
-
-    @asynccontextmanager
-    async def connect(self, settings: ConnectSettings) -> AsyncIterator[Link]:
-        async with MemoryTransport(self.broker).connect(settings) as link:
-            self.broker.freeze()
-            yield link
-
-
 async def test_the_link_is_not_up_before_every_subscription_is_answered(_virtual: MockClock) -> None:
-    async with running(sink, transport=SilentAfterConnect, up=False) as world:
+    async with running(sink, transport=silent_at(1), up=False) as world:
         await world.broker.wait_connected(CLIENT)
         await world.quiet()
 

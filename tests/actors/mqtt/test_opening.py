@@ -6,44 +6,26 @@ What is handled then is drained by a stop as ever, and a broker that falls silen
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-import attrs
 import orjson
 import pytest
 import trio
 from trio.testing import MockClock
 
+from support.links import Around, links, silent_at
 from support.service import CLIENT, HEALTH, Seen, World, running
 from tars.actors import Context, subscribe
 from tars.actors.mqtt.events import DrainEnded, LinkDown, LinkUp
-from tars.actors.mqtt.memory import MemoryBroker, MemoryTransport
-from tars.actors.mqtt.transport import ConnectSettings, Inbound, Link
+from tars.actors.mqtt.memory import MemoryBroker
+from tars.actors.mqtt.transport import Inbound, Link, Transport
 from tars.supervisor import ChildExited, leaves
 
 PATIENCE_S = 3.0
 LATE_S = 0.1
 CONFIG: dict[str, dict[str, Any]] = {"mqtt": {"connect_timeout_s": PATIENCE_S}, "service": {"drain_s": 5.0}}
 CONNECTION = "root/service/link/connection"
-
-
-@attrs.define
-class SilentAt:
-    """A transport whose broker falls silent right after the CONNACK of one connection."""
-
-    broker: MemoryBroker
-    number: int = 2
-    count: int = 0
-
-    @asynccontextmanager
-    async def connect(self, settings: ConnectSettings) -> AsyncIterator[Link]:
-        async with MemoryTransport(self.broker).connect(settings) as link:
-            self.count += 1
-            if self.count == self.number:
-                self.broker.freeze()
-            yield link
 
 
 class Gated:
@@ -75,7 +57,7 @@ async def comes_back(world: World, *payloads: bytes) -> None:
 
 async def test_a_stop_drains_what_the_session_has_brought(_virtual: MockClock) -> None:
     it = Gated()
-    async with running(it.actor(), config=CONFIG, transport=SilentAt) as world:
+    async with running(it.actor(), config=CONFIG, transport=silent_at(2)) as world:
         await comes_back(world, b"1")
         await it.seen.until(1)
         async with trio.open_nursery() as nursery:
@@ -93,7 +75,7 @@ async def test_a_stop_drains_what_the_session_has_brought(_virtual: MockClock) -
 
 async def test_a_stop_there_waits_no_longer_for_a_silent_broker_than_elsewhere(_virtual: MockClock) -> None:
     it = Gated()
-    async with running(it.actor(), config=CONFIG, transport=SilentAt) as world:
+    async with running(it.actor(), config=CONFIG, transport=silent_at(2)) as world:
         await comes_back(world, b"1")
         await it.seen.until(1)
         began = trio.current_time()
@@ -104,7 +86,7 @@ async def test_a_stop_there_waits_no_longer_for_a_silent_broker_than_elsewhere(_
 
 
 async def test_a_stop_there_with_nothing_in_hand_is_over_at_once(_virtual: MockClock) -> None:
-    async with running(Gated().actor(), config=CONFIG, transport=lambda broker: SilentAt(broker, 1), up=False) as world:
+    async with running(Gated().actor(), config=CONFIG, transport=silent_at(1), up=False) as world:
         await world.broker.wait_connected(CLIENT)
         await world.quiet()
         began = trio.current_time()
@@ -114,7 +96,7 @@ async def test_a_stop_there_with_nothing_in_hand_is_over_at_once(_virtual: MockC
 
 
 async def test_a_broker_that_is_silent_there_is_left_and_tried_again(_virtual: MockClock) -> None:
-    async with running(Gated().actor(), config=CONFIG, transport=SilentAt) as world:
+    async with running(Gated().actor(), config=CONFIG, transport=silent_at(2)) as world:
         began = trio.current_time()
         await comes_back(world)
         exited = await world.event(ChildExited, lambda event: event.path == CONNECTION, count=2)
@@ -127,40 +109,24 @@ async def test_a_broker_that_is_silent_there_is_left_and_tried_again(_virtual: M
         await world.event(LinkUp, count=2)
 
 
-@attrs.frozen(eq=False)
-class NeverAnswers:
-    """A link on which everything works, and SUBACK does not come."""
-
-    link: Link
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.link, name)
+class NeverAnswers(Around):
+    """A link on which everything works, and no SUBSCRIBE gets through."""
 
     async def subscribe(self, _filters: Sequence[tuple[str, int]]) -> Sequence[int]:
         await trio.sleep_forever()
         raise AssertionError
 
 
-@attrs.define
-class WithoutSuback:
-    """A transport whose connections from the second on, up to `last`, are `NeverAnswers`."""
-
-    broker: MemoryBroker
-    last: float = math.inf
-    count: int = 0
-
-    @asynccontextmanager
-    async def connect(self, settings: ConnectSettings) -> AsyncIterator[Link]:
-        async with MemoryTransport(self.broker).connect(settings) as link:
-            self.count += 1
-            yield cast("Link", NeverAnswers(link)) if 2 <= self.count <= self.last else link
+def without_suback(last: float = math.inf) -> Callable[[MemoryBroker], Transport]:
+    """Connections from the second on, up to `last`, are `NeverAnswers`."""
+    return links(lambda number, link: NeverAnswers(link) if 2 <= number <= last else link)
 
 
-@pytest.mark.parametrize(("pause_s", "is_lost"), [(PATIENCE_S - 0.1, False), (PATIENCE_S + 0.1, True)])
+@pytest.mark.parametrize(("pause_s", "is_lost"), [(PATIENCE_S - 0.1, False), (PATIENCE_S + 0.05, False), (PATIENCE_S + 0.15, True)])
 async def test_a_broker_that_has_much_to_send_first_is_given_the_time(_virtual: MockClock, pause_s: float, is_lost: bool) -> None:
     it = Gated()
     it.gate.set()
-    async with running(it.actor(), config=CONFIG, transport=WithoutSuback) as world:
+    async with running(it.actor(), config=CONFIG, transport=without_suback()) as world:
         await comes_back(world, b"0")
         for number in range(1, 4):
             await trio.sleep(pause_s)
@@ -172,7 +138,7 @@ async def test_a_broker_that_has_much_to_send_first_is_given_the_time(_virtual: 
 
 async def test_what_is_handled_in_a_stop_without_a_suback_is_answered_and_acknowledged(_virtual: MockClock) -> None:
     it = Gated()
-    async with running(it.actor(), config=CONFIG, transport=WithoutSuback) as world:
+    async with running(it.actor(), config=CONFIG, transport=without_suback()) as world:
         await comes_back(world, b"1", b"2")
         await it.seen.until(1)
         it.gate.set()
@@ -193,7 +159,7 @@ async def test_who_asks_somebody_in_such_a_stop_gets_the_reply(_virtual: MockClo
         await trio.sleep(0.1)
         told.add((await ctx.request("test.ask", {}, topic="ask", reply="answer", timeout_s=2.0)).data["to"])
 
-    async with running(asks, config=CONFIG, transport=SilentAt) as world:
+    async with running(asks, config=CONFIG, transport=silent_at(2)) as world:
         await comes_back(world, b"1")
         await told.until(1)
         async with trio.open_nursery() as nursery:
@@ -209,46 +175,35 @@ async def test_who_asks_somebody_in_such_a_stop_gets_the_reply(_virtual: MockClo
 # -- what comes again -------------------------------------------------------------------------------
 
 
-@attrs.frozen(eq=False)
-class Late:
+class Late(Around):
     """A link on which each message that the broker sends takes its time."""
 
-    link: Link
-    late_s: float
-    rest: list[Inbound] = attrs.field(factory=list)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.link, name)
+    def __init__(self, link: Link, late_s: float) -> None:
+        super().__init__(link)
+        self._late_s = late_s
+        self._rest: list[Inbound] = []
 
     async def receive(self) -> Sequence[Inbound]:
-        await trio.sleep(self.late_s)
-        if not self.rest:
-            self.rest.extend(await self.link.receive())
-        return [self.rest.pop(0)]
+        await trio.sleep(self._late_s)
+        if not self._rest:
+            self._rest.extend(await self.link.receive())
+        return [self._rest.pop(0)]
 
 
-@attrs.define
-class LateAgain:
-    """A transport whose second connection is `Late`, and gets no SUBACK if it is `mute`."""
-
-    broker: MemoryBroker
-    mute: bool
-    late_s: float = LATE_S
-    count: int = 0
-
-    @asynccontextmanager
-    async def connect(self, settings: ConnectSettings) -> AsyncIterator[Link]:
-        async with MemoryTransport(self.broker).connect(settings) as link:
-            self.count += 1
-            late = Late(cast("Link", NeverAnswers(link)) if self.mute else link, self.late_s)
-            yield link if self.count == 1 else cast("Link", late)
+def late_again(late_s: float) -> Callable[[MemoryBroker], Transport]:
+    """Connections from the second on are `Late`."""
+    return links(lambda number, link: Late(link, late_s) if number > 1 else link)
 
 
 @pytest.mark.parametrize("mute", [True, False])
 @pytest.mark.parametrize("finished", ["without a link", "in the drain"])
 async def test_what_is_in_hand_and_comes_again_in_the_drain_is_acknowledged(_virtual: MockClock, mute: bool, finished: str) -> None:
     it = Gated()
-    async with running(it.actor(), config=CONFIG, transport=lambda broker: LateAgain(broker, mute)) as world:
+
+    def again(number: int, link: Link) -> Any:
+        return Late(cast("Link", NeverAnswers(link)) if mute else link, LATE_S) if number > 1 else link
+
+    async with running(it.actor(), config=CONFIG, transport=links(again)) as world:
         world.broker.deliver("in", b"1")
         await it.seen.until(1)
         world.broker.drop_link(CLIENT)
@@ -268,7 +223,7 @@ async def test_what_is_in_hand_and_comes_again_in_the_drain_is_acknowledged(_vir
 
 async def test_what_comes_again_bit_by_bit_is_waited_for_within_drain_s(_virtual: MockClock) -> None:
     it = Gated()
-    async with running(it.actor(), config=CONFIG, transport=lambda broker: LateAgain(broker, mute=False, late_s=0.2)) as world:
+    async with running(it.actor(), config=CONFIG, transport=late_again(0.2)) as world:
         for number in range(40):
             world.broker.deliver("in", b"%d" % number)
         await it.seen.until(1)
@@ -286,7 +241,7 @@ async def test_what_comes_again_bit_by_bit_is_waited_for_within_drain_s(_virtual
 
 async def test_what_never_comes_again_is_waited_for_a_moment_only(_virtual: MockClock) -> None:
     it = Gated()
-    async with running(it.actor(), config=CONFIG, transport=lambda broker: LateAgain(broker, mute=False, late_s=1000.0)) as world:
+    async with running(it.actor(), config=CONFIG, transport=late_again(1000.0)) as world:
         world.broker.deliver("in", b"1")
         await it.seen.until(1)
         world.broker.drop_link(CLIENT)
@@ -301,7 +256,7 @@ async def test_what_never_comes_again_is_waited_for_a_moment_only(_virtual: Mock
 
 async def test_a_link_that_restarts_there_was_never_up(_virtual: MockClock) -> None:
     it = Gated()
-    async with running(it.actor(), config=CONFIG, transport=lambda broker: WithoutSuback(broker, last=2)) as world:
+    async with running(it.actor(), config=CONFIG, transport=without_suback(last=2)) as world:
         await comes_back(world, b"1")
         await it.seen.until(1)
         it.gate.set()
@@ -315,7 +270,7 @@ async def test_a_link_that_restarts_there_was_never_up(_virtual: MockClock) -> N
 
 
 async def test_a_service_that_is_unwell_does_not_say_it_is_ready_in_such_a_stop(_virtual: MockClock) -> None:
-    async with running(Gated().actor(), config=CONFIG, transport=SilentAt) as world:
+    async with running(Gated().actor(), config=CONFIG, transport=silent_at(2)) as world:
         await comes_back(world)
         world.estate.health.report("here", "it hurts")
         async with trio.open_nursery() as nursery:
@@ -326,33 +281,13 @@ async def test_a_service_that_is_unwell_does_not_say_it_is_ready_in_such_a_stop(
         assert ["ready", "lost", "shutdown"] == [orjson.loads(entry.payload)["data"]["event"] for entry in world.said(HEALTH)]
 
 
-@attrs.frozen(eq=False)
-class LosesSuback:
+class LosesSuback(Around):
     """A link whose broker takes the SUBSCRIBE, and whose SUBACK does not come."""
-
-    link: Link
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.link, name)
 
     async def subscribe(self, filters: Sequence[tuple[str, int]]) -> Sequence[int]:
         await self.link.subscribe(filters)
         await trio.sleep_forever()
         raise AssertionError
-
-
-@attrs.define
-class LosesFirstSuback:
-    """A transport whose first connection `LosesSuback`."""
-
-    broker: MemoryBroker
-    count: int = 0
-
-    @asynccontextmanager
-    async def connect(self, settings: ConnectSettings) -> AsyncIterator[Link]:
-        async with MemoryTransport(self.broker).connect(settings) as link:
-            self.count += 1
-            yield cast("Link", LosesSuback(link)) if self.count == 1 else link
 
 
 async def test_what_an_opening_that_failed_may_have_subscribed_is_unsubscribed_when_nobody_wants_it(_virtual: MockClock) -> None:
@@ -362,7 +297,9 @@ async def test_what_an_opening_that_failed_may_have_subscribed_is_unsubscribed_w
     @subscribe("here")
     async def stays(_event: bytes) -> None: ...
 
-    async with running(goes, stays, config=CONFIG, transport=LosesFirstSuback, up=False) as world:
+    async with running(
+        goes, stays, config=CONFIG, transport=links(lambda number, link: LosesSuback(link) if number == 1 else link), up=False
+    ) as world:
         await world.broker.wait_subscribed("gone", CLIENT)
         await world.reload(stays, config=CONFIG)
         await world.up()

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
-import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
+from support.links import Around, links
 from support.service import World, running
 from tars.actors import Actor, Context, subscribe
 from tars.actors.mqtt.dead_letter import Why
 from tars.actors.mqtt.events import LinkDown, LinkUp
-from tars.actors.mqtt.memory import MemoryBroker, MemoryTransport
+from tars.actors.mqtt.memory import MemoryBroker
 from tars.actors.mqtt.proven import MAX_TOPICS, Proven
 from tars.actors.mqtt.sender import ALONE, TOGETHER
-from tars.actors.mqtt.transport import ConnectSettings, Link, OnConfirmed, Outbound
+from tars.actors.mqtt.transport import Link, OnConfirmed, Outbound
 from tars.actors.testing import NO_LIMITS, ServerLimits
 
 LIMIT_BYTES = 1000
@@ -36,34 +34,17 @@ class Says(Actor):
             await ctx.publish_raw(ctx.params["topic"], payload, retain=event.get("retain", False))
 
 
-class Heard:
+class Heard(Around):
     """A link, and the numbers of what it was given to publish on "out"."""
 
     def __init__(self, link: Link, given: list[int]) -> None:
-        self._link = link
+        super().__init__(link)
         self._given = given
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._link, name)
 
     def publish(self, message: Outbound, on_confirmed: OnConfirmed | None = None) -> None:
         if message.topic == "out":
             self._given.append(int(message.payload.split(b":")[0]))
-        self._link.publish(message, on_confirmed)
-
-
-@attrs.frozen
-class Listening:
-    """A transport that notes what each connection is given."""
-
-    broker: MemoryBroker
-    given: list[list[int]]
-
-    @asynccontextmanager
-    async def connect(self, settings: ConnectSettings) -> AsyncIterator[Link]:
-        async with MemoryTransport(self.broker).connect(settings) as link:
-            self.given.append([])
-            yield cast("Link", Heard(link, self.given[-1]))
+        self.link.publish(message, on_confirmed)
 
 
 def limited() -> MemoryBroker:
@@ -132,7 +113,12 @@ async def test_one_like_those_the_broker_has_taken_is_never_suspected(_virtual: 
 
 async def test_a_suspect_is_sent_alone(_virtual: MockClock) -> None:
     given: list[list[int]] = []
-    async with running(Says, broker=limited(), config=OLD, transport=lambda broker: Listening(broker, given)) as world:
+
+    def hears(_number: int, link: Link) -> Heard:
+        given.append([])
+        return Heard(link, given[-1])
+
+    async with running(Says, broker=limited(), config=OLD, transport=links(hears)) as world:
         await world.deliver("say/out", {"sizes": [2 * LIMIT_BYTES, 10, 10]})
         await world.event(LinkUp, count=LINKS + 1)
         await world.settled()
