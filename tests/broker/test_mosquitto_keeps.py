@@ -111,6 +111,37 @@ async def test_a_service_handles_what_is_left_and_only_the_numbers_tell_that_som
     assert [("sequence_gap", SENT - WINDOW - QUEUE)] == [(line["event"], line["missing"]) for line in told]
 
 
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+@pytest.mark.parametrize(("acknowledged", "overtaken"), [(WINDOW + 1, True), (1, False)], ids=["out of order", "in order"])
+async def test_one_that_comes_overtakes_those_that_wait_after_an_acknowledgement_from_behind_the_window(
+    protocol: str, acknowledged: int, overtaken: bool
+) -> None:
+    limited = Mosquitto(config=["allow_anonymous true", f"max_inflight_messages {WINDOW}"])
+    async with limited as broker, Peer(broker.port) as peer, AiomqttTransport().connect(here(broker, "robot7", protocol)) as link:
+        await link.subscribe([("a", 1)])
+        await fill(broker, "a")
+        came = await receive_all(link, WINDOW)
+        link.ack(came[0].packet_id)
+        came += await receive_all(link, WINDOW)  # not one but a whole window more
+        link.ack(came[acknowledged].packet_id)
+        await confirmed(link, Outbound("b", b"what was acknowledged before has arrived"))
+        await peer.publish("a", b"%d" % SENT)
+        acknowledged_already = {came[0].packet_id, came[acknowledged].packet_id}
+        for message in came:
+            if message.packet_id not in acknowledged_already:
+                link.ack(message.packet_id)
+        taken = [message.payload for message in came]
+        while len(taken) <= SENT:
+            for message in await receive_all(link, 1):
+                taken.append(message.payload)
+                link.ack(message.packet_id)
+
+    in_order = numbers(SENT + 1)
+    assert sorted(in_order) == sorted(taken)
+    assert overtaken == (taken != in_order)
+    assert overtaken == (taken.index(b"%d" % SENT) < taken.index(b"%d" % (SENT - 1)))
+
+
 async def test_qos_0_is_not_kept_for_a_client_that_is_away() -> None:
     async with Mosquitto() as broker, Peer(broker.port) as peer:
         async with AiomqttTransport().connect(here(broker, "robot7")) as link:
