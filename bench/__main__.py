@@ -144,6 +144,7 @@ def latency(
 ) -> None:
     """How long handling and request→reply take at 100, 1000 and 5000 requests per second; writes latency.json and latency.md."""
     taking_part = [each for each in contenders.ANSWERING if not only or each.name in only]
+    contenders.check_installed(taking_part)
     pinned, environment = _pinned(), dict(os.environ)
     tell = functools.partial(typer.echo, err=True)
     found = trio.run(functools.partial(waits.run, taking_part, waits.RATES, rounds, seconds, pinned, environment, tell))
@@ -218,6 +219,7 @@ def profile(
 ) -> None:
     """Where CPU time goes, layer by layer, ours and of the one that is ahead; writes profile.md. Needs py-spy, and leave to use it."""
     pinned, environment, tables = _pinned(), dict(os.environ), []
+    contenders.check_installed(contenders.BY_NAME[name] for name in PROFILED)
     for way in (scenario.QUICK, scenario.REQUESTS):
         for contender in (each for each in contenders.taking_part(way) if each.name in PROFILED):
             seen = trio.run(functools.partial(profiling.profile, contender, way, seconds, pinned, environment))
@@ -252,6 +254,7 @@ def _measure(only: Collection[str] | None, ways: list[Scenario], rounds: int, cp
 
     available, environment = available_cores(), dict(os.environ)
     pinned = _pinned()
+    contenders.check_installed(each for way in ways for each in who(way))
     distributions = [name for way in ways for each in who(way) for name in each.distributions]
     broker = mosquitto_in(search_path(environment)) if any(way.via == "mosquitto" for way in ways) else "mosquitto"
     machine = describe(available, pinned, distributions, broker)

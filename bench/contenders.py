@@ -1,14 +1,15 @@
-"""Who takes part: how each is started, how it says that it is ready, and what one has to know about its figures. Pure."""
+"""Who takes part: how each is started, how it says that it is ready, and what one has to know about its figures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from .child import python
+from .child import Failed, python
 from .contract import HANDLERS, filter_of
 from .packets import Protocol
 from .scenario import Scenario
@@ -111,3 +112,22 @@ ANSWERING: Final = (
 def taking_part(scenario: Scenario) -> tuple[Contender, ...]:
     """Who does the work of `scenario`."""
     return ANSWERING if scenario.requests else ALL
+
+
+def check_installed(chosen: Iterable[Contender]) -> None:
+    """Raises `Failed` where what one of `chosen` stands on is not here: a report that lacks somebody is easily taken for a whole one."""
+    lacking = {each.name: lacks for each in chosen if (lacks := [name for name in each.distributions if not _is_installed(name)])}
+    if lacking:
+        packages = ", ".join(dict.fromkeys(name for names in lacking.values() for name in names))
+        raise Failed(
+            f"{', '.join(lacking)} cannot take part: not installed here: {packages}. `sh .ci/setup-bench` makes .venv-bench, which has "
+            "everybody's packages; throughput and latency also measure fewer, with --only"
+        )
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True

@@ -31,8 +31,17 @@ sys.modules["matplotlib"] = None  # as if it were not installed
 from bench.__main__ import run_app
 run_app()
 """
-
-
+WITHOUT_PEERS = """
+import importlib.metadata
+real = importlib.metadata.version
+def version(name):
+    if name in ("faststream", "gmqtt"):
+        raise importlib.metadata.PackageNotFoundError(name)
+    return "1.0" if name in ("zmqtt", "pydantic") else real(name)
+importlib.metadata.version = version  # as if these two were not installed
+from bench.__main__ import run_app
+run_app()
+"""
 PLAIN = "from bench.__main__ import run_app; run_app()"
 
 
@@ -88,3 +97,31 @@ def test_a_report_is_not_overwritten_when_nothing_could_be_measured(arguments: l
     assert "bench: nothing could be measured: the reports are left as they were" == ended.stderr.splitlines()[-1]
     assert "FAILED: " in ended.stderr
     assert ["of yesterday"] == [path.read_text() for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("command", "lacking"),
+    [
+        ("throughput", ("gmqtt 5, FastStream 5, FastStream 3.1.1 ", "gmqtt, faststream")),
+        ("latency", ("gmqtt 5, FastStream 5 ", "gmqtt, faststream")),
+        ("profile", ("gmqtt 5 ", "gmqtt")),
+    ],
+)
+def test_a_peer_that_is_not_installed_is_one_sentence_before_anything_is_measured(
+    command: str, lacking: tuple[str, str], tmp_path: Path
+) -> None:
+    ended = ran(WITHOUT_PEERS, command, "--results", str(tmp_path))
+
+    who, what = lacking
+    assert (1, "", []) == (ended.returncode, ended.stdout, list(tmp_path.iterdir()))
+    assert ended.stderr.startswith(f"bench: {who}cannot take part: not installed here: {what}. `sh .ci/setup-bench` ")
+    assert 1 == ended.stderr.count("\n")
+
+
+def test_who_is_not_asked_to_take_part_need_not_be_installed(tmp_path: Path) -> None:
+    chosen = ("--only", "tars 5", "--via", "blaster, QoS 1", "--rounds", "1", "--cpu-s", "0.1")
+
+    ended = ran(WITHOUT_PEERS, "throughput", *chosen, "--results", str(tmp_path))
+
+    assert 0 == ended.returncode
+    assert (tmp_path / "report.md").exists()
