@@ -109,6 +109,7 @@ def test_no_damage_to_a_message_makes_it_fail(message: Outbound, place: int, dam
         pytest.param(True, b"\x30\x06\x00\x01a\x02\x7f\x00", id="an unknown property"),
         pytest.param(True, b"\x30\x06\x00\x01a\x7f\x01\x00", id="properties longer than the packet"),
         pytest.param(True, b"\x30\x0a\x00\x01a\x03\x26\x00\x09ab\x00", id="a user property longer than the properties"),
+        pytest.param(True, b"\x30\x0b\x00\x01a\x04\x26\x00\x01x\x00\x01y", id="a user property that ends in the payload"),
         pytest.param(True, b"\x30\x03\x00\x01a", id="no properties at all"),
     ],
 )
