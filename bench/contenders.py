@@ -120,8 +120,8 @@ def check_installed(chosen: Iterable[Contender]) -> None:
     if lacking:
         packages = ", ".join(dict.fromkeys(name for names in lacking.values() for name in names))
         raise Failed(
-            f"{', '.join(lacking)} cannot take part: not installed here: {packages}. `sh .ci/setup-bench` makes .venv-bench, which has "
-            "everybody's packages; throughput and latency also measure fewer, with --only"
+            f"{', '.join(lacking)} cannot take part: not installed here: {packages}. `sh .ci/setup-bench` makes an environment that has "
+            "them all; then it is `.venv-bench/bin/python -m bench`"
         )
 
 

@@ -19,7 +19,7 @@ from support.transport_contract import confirmed, receive_all
 from support.verifier import journal
 from support.verifier_client import outside
 from tars.actors.mqtt.aiomqtt_transport import AiomqttTransport
-from tars.actors.mqtt.transport import ConnectSettings, Link, Outbound
+from tars.actors.mqtt.transport import ConnectSettings, Inbound, Link, Outbound
 
 QUEUE = 5
 WINDOW = 3
@@ -29,6 +29,10 @@ DROPS = "Outgoing messages are being dropped for client robot7"
 
 def small() -> Mosquitto:
     return Mosquitto(config=["allow_anonymous true", f"max_queued_messages {QUEUE}"])
+
+
+def narrow() -> Mosquitto:
+    return Mosquitto(config=["allow_anonymous true", f"max_inflight_messages {WINDOW}"])
 
 
 def here(broker: Mosquitto, client_id: str, protocol: str = "5") -> ConnectSettings:
@@ -49,6 +53,32 @@ async def take(link: Link, last: bytes) -> list[bytes]:
             taken.append(message.payload)
             link.ack(message.packet_id)
     return taken
+
+
+async def acknowledge(link: Link, count: int) -> list[Inbound]:
+    """The next `count`, each acknowledged as it comes."""
+    taken: list[Inbound] = []
+    while len(taken) < count:
+        for message in await receive_all(link, 1):
+            taken.append(message)
+            link.ack(message.packet_id)
+    return taken
+
+
+async def expired(broker: Mosquitto) -> None:
+    """Return when what was published with `expires_s` = 1 until now has expired. A retained message tells, which expires a second later:
+    Mosquitto counts in whole seconds, and for what waits it counts one more."""
+    async with Peer(broker.port, "clock") as clock:
+        await clock.publish("expiring", b"not yet", retain=True, expires_s=2)
+        asked = 0
+        while True:
+            await clock.subscribe("expiring")
+            await clock.subscribe(f"asked/{asked}")
+            await clock.publish(f"asked/{asked}", b"")
+            await clock.heard(f"asked/{asked}")
+            if [each.payload for each in clock.seen].count(b"not yet") == asked:
+                return
+            asked += 1
 
 
 def numbers(count: int) -> list[bytes]:
@@ -112,12 +142,11 @@ async def test_a_service_handles_what_is_left_and_only_the_numbers_tell_that_som
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-@pytest.mark.parametrize(("acknowledged", "overtaken"), [(WINDOW + 1, True), (1, False)], ids=["out of order", "in order"])
-async def test_one_that_comes_overtakes_those_that_wait_after_an_acknowledgement_from_behind_the_window(
-    protocol: str, acknowledged: int, overtaken: bool
+@pytest.mark.parametrize(("acknowledged", "overtakes"), [(WINDOW + 1, True), (1, False)], ids=["out of order", "in order"])
+async def test_after_an_acknowledgement_from_behind_the_window_one_that_comes_overtakes_those_that_wait(
+    protocol: str, acknowledged: int, overtakes: bool
 ) -> None:
-    limited = Mosquitto(config=["allow_anonymous true", f"max_inflight_messages {WINDOW}"])
-    async with limited as broker, Peer(broker.port) as peer, AiomqttTransport().connect(here(broker, "robot7", protocol)) as link:
+    async with narrow() as broker, Peer(broker.port) as peer, AiomqttTransport().connect(here(broker, "robot7", protocol)) as link:
         await link.subscribe([("a", 1)])
         await fill(broker, "a")
         came = await receive_all(link, WINDOW)
@@ -126,20 +155,51 @@ async def test_one_that_comes_overtakes_those_that_wait_after_an_acknowledgement
         link.ack(came[acknowledged].packet_id)
         await confirmed(link, Outbound("b", b"what was acknowledged before has arrived"))
         await peer.publish("a", b"%d" % SENT)
-        acknowledged_already = {came[0].packet_id, came[acknowledged].packet_id}
-        for message in came:
-            if message.packet_id not in acknowledged_already:
+        for index, message in enumerate(came):
+            if index not in {0, acknowledged}:
                 link.ack(message.packet_id)
-        taken = [message.payload for message in came]
-        while len(taken) <= SENT:
-            for message in await receive_all(link, 1):
-                taken.append(message.payload)
-                link.ack(message.packet_id)
+        taken = [message.payload for message in came] + [message.payload for message in await acknowledge(link, SENT + 1 - len(came))]
 
-    in_order = numbers(SENT + 1)
-    assert sorted(in_order) == sorted(taken)
-    assert overtaken == (taken != in_order)
-    assert overtaken == (taken.index(b"%d" % SENT) < taken.index(b"%d" % (SENT - 1)))
+    assert overtakes == (taken != numbers(SENT + 1))
+    assert overtakes == (taken.index(b"%d" % SENT) < taken.index(b"%d" % (SENT - 1)))
+    assert sorted(numbers(SENT + 1)) == sorted(taken)
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_when_some_that_wait_have_expired_one_that_comes_overtakes_the_others_also_after_an_acknowledgement_in_order(
+    protocol: str,
+) -> None:
+    async with narrow() as broker, Peer(broker.port) as peer, AiomqttTransport().connect(here(broker, "robot7", protocol)) as link:
+        await link.subscribe([("a", 1)])
+        await peer.publish("a", b"first", count=WINDOW)
+        await peer.publish("a", b"short", count=WINDOW, expires_s=1)
+        await peer.publish("a", b"long", count=2 * WINDOW)
+        await expired(broker)
+        came = await receive_all(link, WINDOW)
+        link.ack(came[0].packet_id)
+        await confirmed(link, Outbound("b", b"what was acknowledged before has arrived"))
+        await peer.publish("a", b"late")
+        for message in came[1:]:
+            link.ack(message.packet_id)
+        taken = [message.payload for message in await acknowledge(link, 2 * WINDOW + 1)]
+
+    assert {b"late", *(b"long-%d" % number for number in range(2 * WINDOW))} == set(taken)
+    assert b"late" != taken[-1]
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_in_a_window_that_is_large_enough_nothing_waits(protocol: str) -> None:
+    window = 65_535 if protocol == "5" else 1  # 3.1.1 cannot say it
+    async with Mosquitto(["allow_anonymous true", "max_inflight_messages 0"]) as broker, Peer(broker.port) as peer:
+        async with AiomqttTransport().connect(attrs.evolve(here(broker, "robot7", protocol), receive_maximum=window)) as link:
+            await link.subscribe([("a", 1)])
+            await fill(broker, "a")
+            came = await receive_all(link, SENT)
+            link.ack(came[-1].packet_id)
+            await peer.publish("a", b"%d" % SENT)
+            came += await receive_all(link, 1)
+
+    assert numbers(SENT + 1) == [message.payload for message in came]
 
 
 async def test_qos_0_is_not_kept_for_a_client_that_is_away() -> None:

@@ -1,5 +1,5 @@
-"""The sieve before paho, beside paho alone, on the same bytes: what paho hears alone, either the sieve hears, just so, or paho hears
-of what the sieve leaves to it: an empty topic and its alias (we allow none), QoS 1 with a packet id of 0, properties that end
+"""The sieve before paho, beside paho alone, on the same bytes: what paho hears alone, the sieve hears, just so, or else paho
+hears of what the sieve leaves to it: an empty topic and its alias (we allow none), QoS 1 with a packet id of 0, properties that end
 beyond their packet.
 
 The sieve may hear more: paho gives up the connection for what it can do without, such as text that is no UTF-8.
@@ -13,6 +13,7 @@ import operator
 import socket
 
 import paho.mqtt.client as paho
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -44,8 +45,9 @@ def publish(first: int, topic: bytes, number: int, properties: list[bytes], payl
 
 TEXT = st.text(max_size=8).map(lambda text: string(text.encode("utf-8", "replace"))) | st.binary(max_size=4).map(string)
 UNKNOWN = b"\x7f"
+EXPIRES_IN_42_S = b"\x02\x00\x00\x00\x2a"
 PROPERTY = st.one_of(
-    st.sampled_from((b"\x01\x00", b"\x01\x01", b"\x02\x00\x00\x00\x2a", b"\x0b\x01", b"\x0b\xff\x7f", UNKNOWN)),
+    st.sampled_from((b"\x01\x00", b"\x01\x01", EXPIRES_IN_42_S, b"\x0b\x01", b"\x0b\xff\x7f", UNKNOWN)),
     st.builds(operator.add, st.sampled_from((b"\x03", b"\x08", b"\x09")), TEXT),
     st.builds(lambda key, value: b"\x26" + key + value, TEXT, TEXT),
 )
@@ -104,16 +106,38 @@ A_IS_1 = b"\x30\x04\x00\x01a1"
 @given(CONNECTIONS, st.lists(st.integers(0, 2000), max_size=8))
 @example((False, A_IS_1 + b"\x20\x02\x00\x01"), [])  # a second CONNACK, which refuses the protocol
 @example((True, b"\x30\x04\x00\x01a\x00\x30\x09\x00\x01a\x06\x26\x00\x00\x00\x01"), [])  # properties that end beyond their packet
-def test_what_paho_hears_alone_one_of_the_two_hears_and_in_order(connection: tuple[bool, bytes], cuts: list[int]) -> None:
+@example((True, publish(0x33, b"a", 7, [EXPIRES_IN_42_S, b"\x26\x00\x01x\x00\x01y"], b"1", is_5=True)), [3])
+def test_what_paho_hears_alone_the_sieve_hears_or_leaves_to_it_and_in_order(connection: tuple[bool, bytes], cuts: list[int]) -> None:
     is_5, stream = connection
     heard, left = sifted(stream, cuts, is_5=is_5)
 
     assert is_dealt_out(heard_by_paho(stream, is_5=is_5), heard, heard_by_paho(left, is_5=is_5))
 
 
-@given(st.lists(st.tuples(FIRST, st.integers(1, 65_535), st.lists(PROPERTY.filter(lambda each: each != UNKNOWN), max_size=4)), max_size=8))
-def test_of_what_is_as_it_should_be_nothing_is_left(packets: list[tuple[int, int, list[bytes]]]) -> None:
-    stream = b"".join(publish(first, b"a", number, properties, b"1", is_5=True) for first, number, properties in packets)
-    heard, left = sifted(stream, [7], is_5=True)
+@given(
+    st.booleans(), st.lists(st.tuples(FIRST, st.integers(1, 65_535), st.lists(PROPERTY.filter(lambda each: each != UNKNOWN), max_size=4)))
+)
+def test_of_what_is_as_it_should_be_nothing_is_left(is_5: bool, packets: list[tuple[int, int, list[bytes]]]) -> None:
+    stream = b"".join(publish(first, b"a", number, properties, b"1", is_5=is_5) for first, number, properties in packets)
+    heard, left = sifted(stream, [7], is_5=is_5)
 
     assert ([("a", b"1", first & 2) for first, *_ in packets], b"") == ([(each.topic, each.payload, each.qos * 2) for each in heard], left)
+
+
+@pytest.mark.parametrize(
+    ("messages", "first", "second", "dealt_out"),
+    [
+        ("", "", "", True),
+        ("ab", "abc", "", True),
+        ("abc", "ac", "b", True),
+        ("aab", "ab", "a", True),
+        ("ab", "a", "", False),
+        ("ba", "ab", "", False),
+        ("aa", "a", "", False),
+        ("acb", "ab", "bc", False),
+    ],
+)
+def test_dealt_out_is_each_once_and_in_order(messages: str, first: str, second: str, dealt_out: bool) -> None:
+    of = {name: Inbound(name, b"", 0, retain=False, duplicate=False) for name in "abc"}
+
+    assert dealt_out == is_dealt_out(*([of[name] for name in names] for names in (messages, first, second)))
