@@ -19,7 +19,7 @@ from support.transport_contract import confirmed, receive_all
 from support.verifier import journal
 from support.verifier_client import outside
 from tars.actors.mqtt.aiomqtt_transport import AiomqttTransport
-from tars.actors.mqtt.transport import ConnectSettings, Inbound, Link, Outbound
+from tars.actors.mqtt.transport import ConnectSettings, Link, Outbound
 
 QUEUE = 5
 WINDOW = 3
@@ -55,12 +55,12 @@ async def take(link: Link, last: bytes) -> list[bytes]:
     return taken
 
 
-async def acknowledge(link: Link, count: int) -> list[Inbound]:
-    """The next `count`, each acknowledged as it comes."""
-    taken: list[Inbound] = []
+async def take_next(link: Link, count: int) -> list[bytes]:
+    """Receive and acknowledge the next `count`."""
+    taken: list[bytes] = []
     while len(taken) < count:
         for message in await receive_all(link, 1):
-            taken.append(message)
+            taken.append(message.payload)
             link.ack(message.packet_id)
     return taken
 
@@ -158,7 +158,7 @@ async def test_after_an_acknowledgement_from_behind_the_window_one_that_comes_ov
         for index, message in enumerate(came):
             if index not in {0, acknowledged}:
                 link.ack(message.packet_id)
-        taken = [message.payload for message in came] + [message.payload for message in await acknowledge(link, SENT + 1 - len(came))]
+        taken = [message.payload for message in came] + await take_next(link, SENT + 1 - len(came))
 
     assert overtakes == (taken != numbers(SENT + 1))
     assert overtakes == (taken.index(b"%d" % SENT) < taken.index(b"%d" % (SENT - 1)))
@@ -181,17 +181,16 @@ async def test_when_some_that_wait_have_expired_one_that_comes_overtakes_the_oth
         await peer.publish("a", b"late")
         for message in came[1:]:
             link.ack(message.packet_id)
-        taken = [message.payload for message in await acknowledge(link, 2 * WINDOW + 1)]
+        taken = await take_next(link, 2 * WINDOW + 1)
 
     assert {b"late", *(b"long-%d" % number for number in range(2 * WINDOW))} == set(taken)
     assert b"late" != taken[-1]
 
 
-@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-async def test_in_a_window_that_is_large_enough_nothing_waits(protocol: str) -> None:
-    window = 65_535 if protocol == "5" else 1  # 3.1.1 cannot say it
-    async with Mosquitto(["allow_anonymous true", "max_inflight_messages 0"]) as broker, Peer(broker.port) as peer:
-        async with AiomqttTransport().connect(attrs.evolve(here(broker, "robot7", protocol), receive_maximum=window)) as link:
+@pytest.mark.parametrize(("protocol", "receive_maximum", "of_the_broker"), [("5", 65_535, 20), ("3.1.1", WINDOW, 0)])
+async def test_in_a_window_that_is_large_enough_nothing_waits(protocol: str, receive_maximum: int, of_the_broker: int) -> None:
+    async with Mosquitto(["allow_anonymous true", f"max_inflight_messages {of_the_broker}"]) as broker, Peer(broker.port) as peer:
+        async with AiomqttTransport().connect(attrs.evolve(here(broker, "robot7", protocol), receive_maximum=receive_maximum)) as link:
             await link.subscribe([("a", 1)])
             await fill(broker, "a")
             came = await receive_all(link, SENT)
